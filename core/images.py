@@ -1,0 +1,103 @@
+"""Images from disk, as RGB, whatever they were."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from core.errors import ImageError, InputError
+from core.geometry import Array
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
+
+
+def is_image_file(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+
+
+def read_image(path: str | Path) -> Array:
+    """Read an image as RGB (H, W, 3) u8: grey, alpha and 16 bit are converted, EXIF rotation is applied.
+
+    Raises FileNotFoundError, or ImageError when the file is empty, cut off or no image.
+    """
+    path = Path(path)
+    data = _read_bytes(path)
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    if image is None:
+        raise ImageError(f"{path}: not a readable image; expected one of {', '.join(sorted(IMAGE_SUFFIXES))}")
+    return image
+
+
+def _read_bytes(path: Path) -> bytes:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such image file")
+    data = path.read_bytes()
+    if not data:
+        raise ImageError(f"{path}: the image file is empty")
+    # Decoders fill a cut-off picture with grey and say nothing.
+    jpeg_cut = data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data[-4096:]
+    png_cut = data[:4] == b"\x89PNG" and b"IEND" not in data[-4096:]
+    if jpeg_cut or png_cut:
+        raise ImageError(f"{path}: the image is cut off after {len(data)} bytes")
+    return data
+
+
+def read_labels(path: str | Path) -> Array:
+    """Read a label PNG, 8 or 16 bit with one channel, as (H, W) u16."""
+    path = Path(path)
+    labels = cv2.imdecode(np.frombuffer(_read_bytes(path), np.uint8), cv2.IMREAD_UNCHANGED)
+    if labels is None or labels.ndim != 2:
+        raise ImageError(f"{path}: expected a label image with one channel of 8 or 16 bit")
+    return labels.astype(np.uint16)
+
+
+def write_image(path: str | Path, image: Array, quality: int = 92) -> None:
+    """Write RGB (H, W, 3) u8, or labels (H, W) u8/u16 as PNG, by the name's suffix; the file appears whole or not at all."""
+    path = Path(path)
+    pixels = image[..., ::-1] if image.ndim == 3 else image
+    ok, data = cv2.imencode(path.suffix, pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not ok:
+        raise InputError(f"{path}: images cannot be written with this suffix")
+    write_atomic(path, lambda file: Path(file).write_bytes(data.tobytes()))
+
+
+def write_atomic(path: Path, write: Callable[[str], object]) -> None:
+    """Call ``write(temporary_name)`` beside ``path``, then move the result into place."""
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)
+        os.close(handle)
+        try:
+            write(temporary)
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def resize_image(image: Array, width: int, height: int) -> Array:
+    """Resize (H, W[, 3]) with area averaging when it shrinks, bilinear when it grows."""
+    shrinks = width < image.shape[1] or height < image.shape[0]
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+def limit_size(image: Array, max_side: int) -> tuple[Array, float]:
+    """Shrink so that the longer side is at most ``max_side`` px; also return the scale small / full (at most 1)."""
+    height, width = image.shape[:2]
+    scale = min(1.0, max_side / max(height, width))
+    if scale == 1.0:
+        return image, 1.0
+    return resize_image(image, max(1, round(width * scale)), max(1, round(height * scale))), scale
+
+
+def resize_keypoints(keypoints: Array, scale: float) -> Array:
+    """Move (N, 2) px between image sizes: pixel areas scale, so centres shift by half a pixel."""
+    return (keypoints + 0.5) * scale - 0.5

@@ -1,0 +1,356 @@
+"""The records that cross borders: frozen, arrays cast and read-only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.geometry import Array, Camera, Rigid3d, frozen_array
+
+
+def _freeze(record: object, **arrays: tuple[Any, tuple[int | None, ...]]) -> None:
+    """Cast the named fields in place to (dtype, shape); fields that are None stay None."""
+    for name, (dtype, shape) in arrays.items():
+        value = getattr(record, name)
+        if value is not None:
+            object.__setattr__(record, name, frozen_array(value, dtype, shape, f"{type(record).__name__}.{name}"))
+
+
+def _same_length(record: object, *names: str) -> None:
+    lengths = {name: len(getattr(record, name)) for name in names if getattr(record, name) is not None}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"{type(record).__name__}: lengths differ: {lengths}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageData:
+    """One image of a scene. ``name`` is unique in the scene, '/' separated; ``path`` may not exist.
+
+    ``cam_from_world`` is the known (true or mapping) pose, or None; ``camera`` None where nothing is known.
+    """
+
+    name: str
+    path: Path
+    condition: str = ""
+    camera: Camera | None = None
+    cam_from_world: Rigid3d | None = None
+    timestamp_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImagePair:
+    reference: ImageData
+    query: ImageData
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelMap:
+    """``labels`` (H, W) u16 in [0, num_labels), ``confidence`` (H, W) f32 in [0, 1] or None, same H, W as the image."""
+
+    labels: Array
+    num_labels: int
+    vocabulary: str
+    confidence: Array | None = None
+    names: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        _freeze(self, labels=(np.uint16, (None, None)), confidence=(np.float32, (None, None)))
+        if self.labels.size and int(self.labels.max()) >= self.num_labels:
+            raise ValueError(f"label {int(self.labels.max())} found, expected less than num_labels {self.num_labels}")
+        if self.confidence is not None and self.confidence.shape != self.labels.shape:
+            raise ValueError(f"confidence is {self.confidence.shape}, expected {self.labels.shape} as the labels")
+
+    def at(self, points2D: Array) -> Array:
+        """Labels (N,) i64 at (N, 2) px, rounded to the nearest pixel and clamped to the image."""
+        height, width = self.labels.shape
+        x = np.clip(np.rint(points2D[:, 0]).astype(np.int64), 0, width - 1)
+        y = np.clip(np.rint(points2D[:, 1]).astype(np.int64), 0, height - 1)
+        return self.labels[y, x].astype(np.int64)
+
+    def shares(self) -> Array:
+        """Share of the image (num_labels,) f64 that each label covers."""
+        return np.bincount(self.labels.ravel(), minlength=self.num_labels) / max(1, self.labels.size)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Correspondences:
+    """Cross-season training data: ``points_ref``, ``points_other`` (N, 2) f32 px (x, y); ``weights`` (N,) f32."""
+
+    points_ref: Array
+    points_other: Array
+    weights: Array
+
+    def __post_init__(self) -> None:
+        _freeze(self, points_ref=(np.float32, (None, 2)), points_other=(np.float32, (None, 2)), weights=(np.float32, (None,)))
+        _same_length(self, "points_ref", "points_other", "weights")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Features:
+    """``keypoints`` (N, 2) f32 px, ``scales`` (N,) f32 px, ``orientations_rad`` (N,) f32, ``descriptors`` (N, 128) f32 unit L2."""
+
+    keypoints: Array
+    scales: Array
+    orientations_rad: Array
+    descriptors: Array
+    extractor: str
+
+    def __post_init__(self) -> None:
+        _freeze(
+            self,
+            keypoints=(np.float32, (None, 2)),
+            scales=(np.float32, (None,)),
+            orientations_rad=(np.float32, (None,)),
+            descriptors=(np.float32, (None, 128)),
+        )
+        _same_length(self, "keypoints", "scales", "orientations_rad", "descriptors")
+
+    def __len__(self) -> int:
+        return len(self.keypoints)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Observations:
+    """Where map points were seen, one row an observation (T rows), sorted by point.
+
+    ``point`` (T,) i32 index into SceneMap.points3D, ``image`` (T,) i32 index into SceneMap.images,
+    ``points2D`` (T, 2) f32 px, ``descriptors`` (T, 128) u8 (RootSIFT x 512, clipped, as COLMAP stores it) or None.
+    """
+
+    point: Array
+    image: Array
+    points2D: Array
+    descriptors: Array | None = None
+
+    def __post_init__(self) -> None:
+        _freeze(
+            self,
+            point=(np.int32, (None,)),
+            image=(np.int32, (None,)),
+            points2D=(np.float32, (None, 2)),
+            descriptors=(np.uint8, (None, 128)),
+        )
+        _same_length(self, "point", "image", "points2D", "descriptors")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PointVisibility:
+    """From where each map point was seen (PAPER 3.1).
+
+    ``direction`` (P, 3) f32 unit, point to camera, mean of the two extreme views; ``angle_rad`` (P,) f32 largest pairwise angle;
+    ``min_distance``, ``max_distance`` (P,) f32 m.
+    """
+
+    direction: Array
+    angle_rad: Array
+    min_distance: Array
+    max_distance: Array
+
+    def __post_init__(self) -> None:
+        vector = (np.float32, (None,))
+        _freeze(self, direction=(np.float32, (None, 3)), angle_rad=vector, min_distance=vector, max_distance=vector)
+        _same_length(self, "direction", "angle_rad", "min_distance", "max_distance")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PointLabels:
+    """Majority label (P,) u16 of each map point and the share of its votes (P,) f32, in one vocabulary (PAPER 3.1)."""
+
+    labels: Array
+    vote_share: Array
+    num_labels: int
+    vocabulary: str
+
+    def __post_init__(self) -> None:
+        _freeze(self, labels=(np.uint16, (None,)), vote_share=(np.float32, (None,)))
+        _same_length(self, "labels", "vote_share")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SceneMap:
+    """A sparse 3D map: ``points3D`` (P, 3) f64 m, ``rgb`` (P, 3) u8, posed mapping ``images``, their observations.
+
+    ``extractor`` names what made the descriptors; ``gravity_in_world`` (3,) f64 unit, pointing down, or None.
+    """
+
+    points3D: Array
+    rgb: Array
+    images: tuple[ImageData, ...]
+    observations: Observations
+    extractor: str = ""
+    visibility: PointVisibility | None = None
+    labels: PointLabels | None = None
+    gravity_in_world: Array | None = None
+
+    def __post_init__(self) -> None:
+        _freeze(
+            self,
+            points3D=(np.float64, (None, 3)),
+            rgb=(np.uint8, (None, 3)),
+            gravity_in_world=(np.float64, (3,)),
+        )
+        _same_length(self, "points3D", "rgb")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scene:
+    """What was opened. ``reference`` images make the map; ``queries`` are to be localized (poses known or None).
+
+    Two photographs are a scene with one reference, one query and no map. ``notes`` are sentences for the user
+    (for instance missing images). ``weights`` names the network that the scene asks for, or "".
+    """
+
+    name: str
+    root: Path
+    reference: tuple[ImageData, ...]
+    queries: tuple[ImageData, ...]
+    map: SceneMap | None = None
+    kind: str = ""
+    weights: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def images(self) -> tuple[ImageData, ...]:
+        return self.reference + self.queries
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """Conditions in the order in which they first occur, the reference's first."""
+        return tuple(dict.fromkeys(image.condition for image in self.images))
+
+    def image(self, name: str) -> ImageData:
+        """Find an image by name, or by its last part when that is unique; KeyError says what is there."""
+        exact = [image for image in self.images if image.name == name]
+        found = exact or [image for image in self.images if image.name.rsplit("/", 1)[-1] == name]
+        if len(found) != 1:
+            example = self.images[0].name if self.images else "none"
+            raise KeyError(f"{name!r} names {len(found)} images of {self.name}; names look like {example!r}")
+        return found[0]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Matches2D3D:
+    """``points2D`` (M, 2) f64 px of the query, ``point_ids`` (M,) i64 into SceneMap.points3D, ``scores`` (M,) f32
+    (1 - descriptor ratio), ``reference_image`` (M,) i32 into SceneMap.images, ``points2D_ref`` (M, 2) f32 px there,
+    ``keypoint`` (M,) i32 into the query's features.
+    """
+
+    points2D: Array
+    point_ids: Array
+    scores: Array
+    reference_image: Array
+    points2D_ref: Array
+    keypoint: Array
+
+    def __post_init__(self) -> None:
+        _freeze(
+            self,
+            points2D=(np.float64, (None, 2)),
+            point_ids=(np.int64, (None,)),
+            scores=(np.float32, (None,)),
+            reference_image=(np.int32, (None,)),
+            points2D_ref=(np.float32, (None, 2)),
+            keypoint=(np.int32, (None,)),
+        )
+        _same_length(self, "points2D", "point_ids", "scores", "reference_image", "points2D_ref", "keypoint")
+
+    def __len__(self) -> int:
+        return len(self.points2D)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RansacStats:
+    num_iterations: int = 0
+    num_refinements: int = 0
+    num_inliers: int = 0
+    inlier_ratio: float = 0.0
+    score: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LocalizationResult:
+    """The answer for one query: a pose, or the ``failure`` sentence; exactly one of the two.
+
+    ``inlier_mask`` (M,) bool and ``reproj_errors_px`` (M,) f64 belong to the returned pose (all False / NaN without one).
+    """
+
+    cam_from_world: Rigid3d | None
+    inlier_mask: Array
+    reproj_errors_px: Array
+    stats: RansacStats
+    method: str
+    config: dict[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    failure: str | None = None
+
+    def __post_init__(self) -> None:
+        _freeze(self, inlier_mask=(bool, (None,)), reproj_errors_px=(np.float64, (None,)))
+        if (self.cam_from_world is None) == (self.failure is None):
+            raise ValueError("a result has either a pose or a failure, exactly one")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PoseError:
+    """Against the truth: ``position_m`` distance of the camera centres, ``rotation_deg`` angle between the rotations."""
+
+    position_m: float
+    rotation_deg: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Localization:
+    """Everything that one query's localization made. ``ranking``: (map image index, inliers seen in it), best first."""
+
+    query: ImageData
+    features: Features
+    matches: Matches2D3D
+    result: LocalizationResult
+    ranking: tuple[tuple[int, int], ...] = ()
+    error: PoseError | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PairMatches:
+    """2D-2D matches of two photographs: ``points_ref``, ``points_query`` (M, 2) f32 px, ``scores`` (M,) f32,
+    ``inlier_mask`` (M,) bool of the epipolar geometry, ``fundamental`` (3, 3) f64 with x_query^T F x_ref = 0, or None.
+    """
+
+    points_ref: Array
+    points_query: Array
+    scores: Array
+    inlier_mask: Array
+    fundamental: Array | None
+    num_keypoints: tuple[int, int]
+    failure: str | None = None
+
+    def __post_init__(self) -> None:
+        _freeze(
+            self,
+            points_ref=(np.float32, (None, 2)),
+            points_query=(np.float32, (None, 2)),
+            scores=(np.float32, (None,)),
+            inlier_mask=(bool, (None,)),
+            fundamental=(np.float64, (3, 3)),
+        )
+        _same_length(self, "points_ref", "points_query", "scores", "inlier_mask")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Progress:
+    """What a long task yields: ``fraction`` in [0, 1] or None when unknown, and a few words. Every yield can cancel."""
+
+    message: str
+    fraction: float | None = None
+
+
+def setting(default: Any, *, unit: str = "", minimum: float | None = None, maximum: float | None = None, help: str) -> Any:
+    """A field of a config record; panels and the command line are generated from the metadata."""
+    return field(default=default, metadata={"unit": unit, "min": minimum, "max": maximum, "help": help})
+
+
+def settings_of(config: Any) -> dict[str, Any]:
+    """The config as plain values, to store beside a result."""
+    return {item.name: getattr(config, item.name) for item in fields(config)}
