@@ -90,7 +90,9 @@ class Correspondences:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Features:
-    """``keypoints`` (N, 2) f32 px, ``scales`` (N,) f32 px, ``orientations_rad`` (N,) f32, ``descriptors`` (N, 128) f32 unit L2."""
+    """``keypoints`` (N, 2) f32 px, ``scales`` (N,) f32 px, ``orientations_rad`` (N,) f32,
+    ``descriptors`` (N, 128) f32 unit L2 (RootSIFT).
+    """
 
     keypoints: Array
     scales: Array
@@ -140,8 +142,8 @@ class Observations:
 class PointVisibility:
     """From where each map point was seen (PAPER 3.1).
 
-    ``direction`` (P, 3) f32 unit, point to camera, mean of the two extreme views; ``angle_rad`` (P,) f32 largest pairwise angle;
-    ``min_distance``, ``max_distance`` (P,) f32 m.
+    ``direction`` (P, 3) f32 unit, point to camera, mean of the two extreme views; ``angle_rad`` (P,) f32 largest
+    pairwise angle; ``min_distance``, ``max_distance`` (P,) f32 m.
     """
 
     direction: Array
