@@ -39,12 +39,21 @@ def _read_bytes(path: Path) -> bytes:
     data = path.read_bytes()
     if not data:
         raise ImageError(f"{path}: the image file is empty")
-    # Decoders fill a cut-off picture with grey and say nothing.
-    jpeg_cut = data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data[-4096:]
-    png_cut = data[:4] == b"\x89PNG" and b"IEND" not in data[-4096:]
-    if jpeg_cut or png_cut:
+    if _is_cut_off(data):
         raise ImageError(f"{path}: the image is cut off after {len(data)} bytes")
     return data
+
+
+def _is_cut_off(data: bytes) -> bool:
+    """Whether a JPEG or PNG lacks its end; decoders fill such a picture with grey and say nothing."""
+    if data[:4] == b"\x89PNG":
+        return b"IEND" not in data
+    if data[:2] != b"\xff\xd8":
+        return False
+    position = 2
+    while data[position : position + 1] == b"\xff" and data[position + 1 : position + 2] != b"\xda":
+        position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+    return data.find(b"\xff\xd9", position) < 0  # searched after the start of scan: an EXIF thumbnail has an end too
 
 
 def read_labels(path: str | Path) -> Array:

@@ -1,0 +1,50 @@
+"""Shared fixtures: a display for window tests, isolated settings, real photographs where they are at hand."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED_DATA = ROOT.parent / "shared" / "data"
+sys.path.insert(0, str(ROOT))
+
+from fgsn_viewer.virtual_display import ensure_display  # noqa: E402
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    display = ensure_display()  # before Qt chooses a platform
+    if display is not None:
+        config.add_cleanup(display.stop)
+    os.environ.setdefault("QT_API", "pyside6")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if sys.platform.startswith("linux") and not os.environ.get("DISPLAY"):
+        skip = pytest.mark.skip(reason="no display, and Xvfb is not installed")
+        for item in items:
+            if "gl" in item.keywords or "qtbot" in getattr(item, "fixturenames", ()):
+                item.add_marker(skip)
+
+
+@pytest.fixture
+def shared_data():
+    """Return a function: name of a folder of real photographs -> its path; skips where it is absent."""
+
+    def find(name: str) -> Path:
+        folder = SHARED_DATA / name
+        if not folder.is_dir():
+            pytest.skip(f"the photographs {name!r} are not on this machine")
+        return folder
+
+    return find
+
+
+@pytest.fixture(autouse=True)
+def _isolated_settings(tmp_path, monkeypatch):
+    """Keep QSettings, caches and logs of a test inside its own folder."""
+    for variable in ("XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"):
+        monkeypatch.setenv(variable, str(tmp_path / variable.lower()))
