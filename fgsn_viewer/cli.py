@@ -1,0 +1,140 @@
+"""The command line: sub-commands over core, without a window unless `view` or `demo` asks for one.
+
+Results go to stdout (JSON lines with ``--json``), progress to stderr. Exit codes: 0 done, 2 bad input, 1 internal error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from core.errors import InputError
+
+DEFAULT_WEIGHTS = "world-100"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    parser, commands = build_parser()
+    if not arguments or (arguments[0] not in commands and not arguments[0].startswith("-")):
+        arguments.insert(0, "view")  # `main.py PATH` opens it
+    try:
+        options = parser.parse_args(arguments)
+    except SystemExit as exit_request:
+        return int(exit_request.code or 0)
+    return run_command(options)
+
+
+def run_command(options: argparse.Namespace) -> int:
+    try:
+        commands = importlib.import_module("fgsn_viewer.commands")  # each command imports the heavy libraries it needs
+        return getattr(commands, options.command.replace("-", "_"))(options) or 0
+    except (InputError, FileNotFoundError, NotADirectoryError, PermissionError) as error:
+        sys.stderr.write(f"fgsn-viewer {options.command}: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped\n")
+        return 130
+    except Exception as error:
+        logging.getLogger(__name__).debug("internal error", exc_info=True)
+        sys.stderr.write(f"fgsn-viewer {options.command}: internal error: {type(error).__name__}: {error}\n")
+        if options.debug:
+            raise
+        return 1
+
+
+def build_parser() -> tuple[argparse.ArgumentParser, frozenset[str]]:
+    """Return the parser and the names of its commands."""
+    parser = argparse.ArgumentParser(prog="fgsn-viewer", description="See why long-term visual localization fails.")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--json", action="store_true", help="JSON lines on stdout")
+    common.add_argument("--quiet", action="store_true", help="no progress on stderr")
+    common.add_argument("--debug", action="store_true", help="show the traceback of an internal error")
+
+    def command(name: str, help: str) -> argparse.ArgumentParser:
+        return subparsers.add_parser(name, help=help, description=help, parents=[common])
+
+    _add_window_commands(command)
+    _add_engine_commands(command)
+    _add_localizer_commands(command)
+    return parser, frozenset(subparsers.choices)
+
+
+def _add_window_commands(command) -> None:
+    view = command("view", "open the window, with a scene, a COLMAP model, a folder of images or two photographs")
+    view.add_argument("paths", nargs="*", type=Path, metavar="PATH")
+    view.add_argument("--weights", help="network: a shipped name or a file (default: what the scene asks for)")
+
+    demo = command("demo", "open the demo scene; without a display write screenshots and a report instead")
+    demo.add_argument("--headless", action="store_true", help="no window: screenshots, result.json and report.html")
+    demo.add_argument("--out", type=Path, default=Path("out/demo"), metavar="DIR")
+
+    shot = command("shot", "write a screenshot of what a person would see, without a display")
+    shot.add_argument("paths", nargs="+", type=Path, metavar="SCENE", help="a scene, or two photographs")
+    shot.add_argument("--view", choices=("window", "labels", "matches", "scene3d"), default="window")
+    shot.add_argument("--out", type=Path, required=True, metavar="PNG")
+    shot.add_argument("--query", help="query image, by its name or the last part of it")
+    shot.add_argument("--size", type=parse_size, default=(1600, 1000), metavar="WxH")
+    shot.add_argument("--weights", help="network: a shipped name or a file")
+
+
+def _add_engine_commands(command) -> None:
+    world = command("world", "write a scene of the procedural seasons world: images, truth, correspondences and map")
+    world.add_argument("--kind", choices=("urban", "suburban", "park"), default="urban")
+    world.add_argument("--seed", type=int, default=0)
+    world.add_argument("--conditions", nargs="+", metavar="C", help="query conditions (default: all)")
+    world.add_argument("--num-reference", type=positive_int, default=40)
+    world.add_argument("--num-queries", type=positive_int, default=8, help="queries per condition")
+    world.add_argument("--size", type=parse_size, default=(640, 480), metavar="WxH")
+    world.add_argument("--no-truth", action="store_true", help="leave out depth, classes and correspondences")
+    world.add_argument("--weights", default=DEFAULT_WEIGHTS, help="network that labels the map (default: %(default)s)")
+    world.add_argument("--out", type=Path, required=True, metavar="DIR")
+
+    segment = command("segment", "write the label image of each image as 16-bit PNG of the same size")
+    segment.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
+    segment.add_argument("--out", type=Path, required=True, metavar="DIR")
+    segment.add_argument("--weights", default=DEFAULT_WEIGHTS, help="a shipped name or a file (default: %(default)s)")
+    segment.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
+    segment.add_argument("--precision", default="fast", choices=("exact", "fast"))
+
+    train = command("train-world", "train the small networks that ship, on rendered worlds only")
+    train.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the networks and model cards go")
+    train.add_argument("--work", type=Path, required=True, metavar="DIR", help="rendered images and stages; resumable")
+    train.add_argument("--seed", type=int, default=0)
+
+
+def _add_localizer_commands(command) -> None:
+    build = command("map", "build a labelled 3D map from images, by triangulation where poses are known")
+    build.add_argument("images", type=Path, metavar="IMAGES", help="folder of images")
+    build.add_argument("--out", type=Path, required=True, metavar="MODEL")
+    build.add_argument("--poses", type=Path, metavar="FILE", help="known poses: a COLMAP model, or `name qw qx qy qz tx ty tz`")
+    build.add_argument("--weights", default=DEFAULT_WEIGHTS, help="network that labels the map (default: %(default)s)")
+
+    localize = command("localize", "estimate the pose of one query or of all, with the reason when it fails")
+    localize.add_argument("scene", type=Path, metavar="SCENE")
+    which = localize.add_mutually_exclusive_group()
+    which.add_argument("--query", help="one query image, by its name or the last part of it")
+    which.add_argument("--all", action="store_true", help="every query, with a recall table by condition (the default)")
+    localize.add_argument("--method", default="p3p", choices=("p3p",))
+    localize.add_argument("--weights", help="also report how many matches keep their label with this network")
+    localize.add_argument("--seed", type=int, default=0)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Parse '640x480' as (width, height) px."""
+    width, _, height = text.lower().partition("x")
+    if not (width.isdigit() and height.isdigit() and int(width) >= 16 and int(height) >= 16):
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; expected WIDTHxHEIGHT of at least 16x16, as 640x480")
+    return int(width), int(height)
+
+
+def positive_int(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)

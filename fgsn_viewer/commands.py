@@ -1,0 +1,269 @@
+"""What each sub-command does; the heavy libraries load inside the command that needs them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+from core.errors import InputError
+from core.images import IMAGE_SUFFIXES, read_image, write_image
+from core.records import ImageData, Localization, Progress, Scene
+from core.scene.pair import open_pair
+from core.scene.scene import open_scene
+
+
+def view(options: argparse.Namespace) -> int:
+    from fgsn_viewer.app import run
+
+    return run(options.paths, weights=options.weights)
+
+
+def demo(options: argparse.Namespace) -> int:
+    from fgsn_viewer import demo as demo_module
+
+    if not options.headless:
+        from fgsn_viewer.app import run
+
+        return run([demo_module.DEMO_SCENE])
+    with_virtual_display()
+    report = drain(demo_module.headless(options.out), options)
+    say(options, {"report": str(report)}, f"demo: screenshots, result.json and report.html are in {report.parent}")
+    return 0
+
+
+def shot(options: argparse.Namespace) -> int:
+    with_virtual_display()
+    from fgsn_viewer.shot import render_shot
+
+    out = render_shot(options.paths, options.view, options.out, query=options.query, size=options.size, weights=options.weights)
+    say(options, {"shot": str(out), "view": options.view}, str(out))
+    return 0
+
+
+def with_virtual_display() -> None:
+    """Give the process a screen; ends with the process."""
+    import atexit
+
+    from fgsn_viewer.virtual_display import ensure_display, has_display
+
+    display = ensure_display()
+    if display is not None:
+        atexit.register(display.stop)
+    elif not has_display():
+        raise InputError("no display found, and no virtual one: install Xvfb (Debian: xvfb and libgl1-mesa-dri)")
+
+
+def world(options: argparse.Namespace) -> int:
+    from core.world.conditions import CONDITIONS
+    from core.world.export import write_scene
+
+    unknown = sorted(set(options.conditions or ()) - set(CONDITIONS))
+    if unknown:
+        raise InputError(f"conditions {', '.join(unknown)} are not known; expected some of {', '.join(CONDITIONS)}")
+    steps = write_scene(
+        options.kind,
+        options.seed,
+        tuple(options.conditions or CONDITIONS),
+        options.num_reference,
+        options.num_queries,
+        options.size,
+        options.out,
+        segmenter=segmenter_for(options),
+        truth=not options.no_truth,
+    )
+    drain(steps, options)
+    scene = open_scene(options.out)
+    points = len(scene.map.points3D) if scene.map else 0
+    row = {"scene": str(options.out), "reference": len(scene.reference), "queries": len(scene.queries), "points": points}
+    say(options, row, f"{options.out}: {row['reference']} reference images, {row['queries']} queries, {points} map points")
+    return 0
+
+
+def segment(options: argparse.Namespace) -> int:
+    segmenter = segmenter_for(options)
+    images = find_images(options.images)
+    for number, path in enumerate(images):
+        started = time.perf_counter()
+        labels = segmenter.segment(read_image(path))
+        out = options.out / f"{path.stem}.png"
+        write_image(out, labels.labels)
+        row = {
+            "image": str(path),
+            "labels": str(out),
+            "width": labels.labels.shape[1],
+            "height": labels.labels.shape[0],
+            "num_labels": labels.num_labels,
+            "vocabulary": labels.vocabulary,
+            "num_present": int((labels.shares() > 0).sum()),
+            "seconds": round(time.perf_counter() - started, 3),
+        }
+        say(options, row, f"{out}  {row['num_present']} of {row['num_labels']} labels, {row['seconds']:.2f} s")
+        progress(options, Progress(path.name, (number + 1) / len(images)))
+    return 0
+
+
+def find_images(paths: list[Path]) -> list[Path]:
+    """Images among the paths and directly inside folders; two that would write the same label file are refused."""
+    images = [
+        image
+        for path in paths
+        for image in (sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES) if path.is_dir() else [path])
+    ]
+    if not images:
+        raise InputError(f"{', '.join(map(str, paths))}: no images found")
+    stems: dict[str, Path] = {}
+    for image in images:
+        if image.stem in stems:
+            raise InputError(f"{image}: {stems[image.stem]} has the same name; write them to different folders")
+        stems[image.stem] = image
+    return images
+
+
+def train_world(options: argparse.Namespace) -> int:
+    from core.engine.models import train_shipped_models
+
+    drain(train_shipped_models(options.out, options.work, options.seed), options)
+    say(options, {"models": str(options.out)}, str(options.out))
+    return 0
+
+
+def map(options: argparse.Namespace) -> int:
+    from core.mapping.build import build_map, images_with_poses
+
+    images = images_with_poses(options.images, options.poses)
+    scene_map = drain(build_map(images, options.out, segmenter=segmenter_for(options)), options)
+    row = {
+        "map": str(options.out),
+        "images": len(scene_map.images),
+        "given_images": len(images),
+        "points": len(scene_map.points3D),
+        "observations": len(scene_map.observations.point),
+    }
+    say(options, row, f"{options.out}: {row['images']} of {row['given_images']} images, {row['points']} points")
+    return 0
+
+
+def localize(options: argparse.Namespace) -> int:
+    from core.evaluation.recall import recall_by_condition, recall_table
+    from core.localizer.pipeline import LocalizerConfig
+    from core.localizer.pipeline import localize as localize_steps
+
+    scene = open_scene(options.scene)
+    if scene.map is None:
+        raise InputError(f"{options.scene}: has no map to localize in; build one with `fgsn-viewer map`")
+    queries = [find_image(scene, options.query)] if options.query else list(scene.queries)
+    if not queries:
+        raise InputError(f"{options.scene}: has no query images")
+    segmenter = segmenter_for(options) if options.weights else None
+    config = LocalizerConfig(method=options.method)
+    done = []
+    for number, query in enumerate(queries):
+        steps = localize_steps(query, scene.map, config, seed=options.seed)
+        localization = drain(steps, argparse.Namespace(quiet=True))
+        done.append(localization)
+        row = localization_row(localization)
+        if segmenter is not None:
+            row["label_agreement"] = label_agreement(localization, scene, segmenter)
+        say(options, row, localization_line(row))
+        progress(options, Progress(query.name, (number + 1) / len(queries)))
+    if len(done) > 1 and not options.json:
+        write(recall_table(recall_by_condition(done)))
+    return 0
+
+
+def find_image(scene: Scene, name: str) -> ImageData:
+    try:
+        return scene.image(name)
+    except KeyError as error:
+        raise InputError(f"{scene.root}: {error.args[0]}") from error
+
+
+def localization_row(localization: Localization) -> dict[str, Any]:
+    """The record that `localize --json` prints; the pose is null exactly when failure is not."""
+    result, pose, error = localization.result, localization.result.cam_from_world, localization.error
+    return {
+        "query": localization.query.name,
+        "condition": localization.query.condition,
+        "method": result.method,
+        "qvec": None if pose is None else pose.qvec.tolist(),
+        "tvec": None if pose is None else pose.tvec.tolist(),
+        "num_keypoints": len(localization.features),
+        "num_matches": len(localization.matches),
+        "num_inliers": result.stats.num_inliers,
+        "position_error_m": None if error is None else error.position_m,
+        "rotation_error_deg": None if error is None else error.rotation_deg,
+        "failure": result.failure,
+    }
+
+
+def localization_line(row: dict[str, Any]) -> str:
+    counts = f"{row['num_keypoints']:5d} keypoints {row['num_matches']:5d} matches {row['num_inliers']:4d} inliers"
+    if row["failure"]:
+        return f"{row['query']:28} {counts}  failed: {row['failure']}"
+    if row["position_error_m"] is None:
+        return f"{row['query']:28} {counts}"
+    return f"{row['query']:28} {counts}  {row['position_error_m']:8.2f} m {row['rotation_error_deg']:7.2f} deg"
+
+
+def label_agreement(localization: Localization, scene: Scene, segmenter) -> float | None:
+    """Share of the matches whose query label is the point's label, when the map has labels of this vocabulary."""
+    point_labels = scene.map.labels if scene.map else None
+    if point_labels is None or point_labels.vocabulary != segmenter.vocabulary:
+        raise InputError(f"{scene.root}: the map has no labels of the vocabulary {segmenter.vocabulary!r}")
+    if not len(localization.matches):
+        return None
+    labels = segmenter.segment(read_image(localization.query.path))
+    same = labels.at(localization.matches.points2D) == point_labels.labels[localization.matches.point_ids]
+    return round(float(same.mean()), 4)
+
+
+def segmenter_for(options: argparse.Namespace):
+    """Load the network that the options name."""
+    from core.engine.segmenter import load_segmenter
+
+    device = getattr(options, "device", "auto")
+    return load_segmenter(options.weights, device=device, precision=getattr(options, "precision", "fast"))
+
+
+def drain(steps: Generator[Any, None, Any], options: argparse.Namespace) -> Any:
+    """Run a generator to its end, showing its progress; return what it returns."""
+    while True:
+        try:
+            progress(options, next(steps))
+        except StopIteration as end:
+            if not options.quiet and sys.stderr.isatty():
+                sys.stderr.write("\n")
+            return end.value
+
+
+def progress(options: argparse.Namespace, step: Progress) -> None:
+    """Show one progress record on stderr: one line that is rewritten on a terminal, plain lines elsewhere."""
+    if options.quiet:
+        return
+    share = "" if step.fraction is None else f"{step.fraction * 100:5.1f} %  "
+    sys.stderr.write(f"\r\x1b[K{share}{step.message}" if sys.stderr.isatty() else f"{share}{step.message}\n")
+    sys.stderr.flush()
+
+
+def say(options: argparse.Namespace, row: dict[str, Any], line: str) -> None:
+    """Write a result: the record as a JSON line, or the sentence."""
+    write(json.dumps(row, ensure_ascii=False) if options.json else line)
+
+
+def write(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def open_paths(paths: list[Path]) -> Scene:
+    """Open a scene of any layout, or two photographs as a pair."""
+    if len(paths) == 1:
+        return open_scene(paths[0])
+    if len(paths) == 2:
+        return open_pair(*paths)
+    raise InputError(f"{len(paths)} paths given; expected a scene, or two photographs")
