@@ -149,7 +149,8 @@ def map(options: argparse.Namespace) -> int:
 
 
 def localize(options: argparse.Namespace) -> int:
-    from core.evaluation.recall import recall_by_condition, recall_table
+    from core.evaluation.recall import recall_table
+    from core.evaluation.report import recall_text
     from core.localizer.pipeline import LocalizerConfig
     from core.localizer.pipeline import localize as localize_steps
 
@@ -171,8 +172,9 @@ def localize(options: argparse.Namespace) -> int:
             row["label_agreement"] = label_agreement(localization, scene, segmenter)
         say(options, row, localization_line(row))
         progress(options, Progress(query.name, (number + 1) / len(queries)))
-    if len(done) > 1 and not options.json:
-        write(recall_table(recall_by_condition(done)))
+    known = [(one.query.condition, one.error) for one in done if one.query.cam_from_world is not None]
+    if len(known) > 1 and not options.json:
+        write(recall_text(recall_table(known)))
     return 0
 
 
