@@ -50,7 +50,7 @@ def html_report(
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(title)}</title><style>{_STYLE}</style>",
         f"<h1>{html.escape(title)}</h1><p>{html.escape(lead)}</p>",
         "<h2>Recall by condition</h2>",
-        "<p>Share of queries, in percent, whose pose lies within both limits of the truth; a missing pose counts as a failure.</p>",
+        "<p>Percent of the queries whose pose lies within both limits of the truth; a missing pose counts as a failure.</p>",
         _recall_table(recall),
         "<h2>What a person sees</h2>",
         *map(_figure, figures),
