@@ -1,0 +1,139 @@
+"""Camera pose from 2D-3D matches: PoseLib's LO-RANSAC, with the inliers counted again from the pose that is returned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import poselib
+
+from core.geometry import Array, Camera, Rigid3d
+from core.localizer.uncertainty import pose_uncertainty
+from core.records import LocalizationResult, Matches2D3D, RansacStats, SceneMap, setting, settings_of
+
+MIN_SAMPLE = 4  # P3P needs three and a fourth to choose among its solutions
+_POSELIB_MODELS = frozenset({"SIMPLE_PINHOLE", "PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV", "FULL_OPENCV", "OPENCV_FISHEYE"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class RansacConfig:
+    max_error_px: float = setting(
+        8.0, unit="px", minimum=0.1, maximum=100.0, help="a match agrees with a pose when its point projects this near"
+    )
+    min_inliers: int = setting(12, minimum=4, maximum=1000, help="fewer agreeing points than this are a failure")
+    min_iterations: int = setting(100, minimum=1, maximum=1_000_000, help="try at least this many samples")
+    max_iterations: int = setting(10_000, minimum=1, maximum=1_000_000, help="try at most this many samples")
+    confidence: float = setting(0.9999, minimum=0.5, maximum=0.999999, help="stop when a better pose is less likely than this")
+
+
+def estimate_pose(
+    matches: Matches2D3D,
+    scene_map: SceneMap,
+    camera: Camera,
+    config: RansacConfig = RansacConfig(),
+    seed: int = 0,
+    *,
+    keep: Array | None = None,
+    method: str = "p3p",
+) -> LocalizationResult:
+    """Estimate ``cam_from_world`` by P3P in LO-RANSAC and refinement on the inliers (PAPER 3.2).
+
+    ``keep`` (M,) bool limits the estimation and the inliers to a part of the matches (PAPER 3.3). Inliers are the kept
+    matches that project within ``max_error_px`` in front of the returned camera; ``reproj_errors_px`` is of all matches.
+    Fewer than four matches, no consensus and poses that the inliers do not fix are results with a ``failure``.
+    """
+    points3D = scene_map.points3D[matches.point_ids]
+    usable = np.isfinite(matches.points2D).all(axis=1) & np.isfinite(points3D).all(axis=1)
+    if keep is not None:
+        usable &= keep
+    num_usable = int(usable.sum())
+    if num_usable < MIN_SAMPLE:
+        return _failure(_too_few(num_usable, len(matches)), matches, config, seed, method)
+    pose, info = _poselib(matches.points2D[usable], points3D[usable], camera, config, seed)
+    if pose is None:
+        return _failure("no pose found: RANSAC gave no finite pose", matches, config, seed, method, info)
+    errors = reprojection_errors(pose, matches.points2D, points3D, camera)
+    inliers = usable & (errors <= config.max_error_px)
+    failure = _objection(pose, inliers, matches, points3D, camera, config)
+    if failure:
+        return _failure(failure, matches, config, seed, method, info)
+    stats = _stats(info, int(inliers.sum()), num_usable)
+    return LocalizationResult(pose, inliers, errors, stats, method, settings_of(config), seed)
+
+
+def reprojection_errors(cam_from_world: Rigid3d, points2D: Array, points3D: Array, camera: Camera) -> Array:
+    """Distances (N,) f64 px between (N, 2) px and the projections of (N, 3) world points; NaN behind the camera
+    and where a value is not finite.
+    """
+    errors = np.full(len(points2D), np.nan)
+    finite = np.isfinite(points3D).all(axis=1) & np.isfinite(points2D).all(axis=1)
+    projected = camera.project(cam_from_world.apply(points3D[finite]))
+    errors[finite] = np.linalg.norm(projected - points2D[finite], axis=1)
+    return errors
+
+
+def _poselib(points2D: Array, points3D: Array, camera: Camera, config: RansacConfig, seed: int) -> tuple[Rigid3d | None, dict]:
+    points2D, camera = _for_poselib(points2D, camera)
+    options = {
+        "max_reproj_error": config.max_error_px,
+        "min_iterations": min(config.min_iterations, config.max_iterations),
+        "max_iterations": config.max_iterations,
+        "success_prob": config.confidence,
+        "seed": seed,
+    }
+    poselib_camera = {"model": camera.model, "width": camera.width, "height": camera.height, "params": camera.params.tolist()}
+    found, info = poselib.estimate_absolute_pose(points2D, points3D, poselib_camera, options, {})
+    pose = None
+    if np.isfinite(found.q).all() and np.isfinite(found.t).all() and info["num_inliers"] > 0:
+        pose = Rigid3d(found.q, found.t)
+    return pose, info
+
+
+def _for_poselib(points2D: Array, camera: Camera) -> tuple[Array, Camera]:
+    """Hand cameras that PoseLib does not know over as a pinhole camera with undistorted keypoints."""
+    if camera.model in _POSELIB_MODELS:
+        return points2D, camera
+    rays = camera.bearings(points2D)
+    ideal = Camera("PINHOLE", camera.width, camera.height, camera.K[[0, 1, 0, 1], [0, 1, 2, 2]])
+    return rays[:, :2] / rays[:, 2:] * ideal.K[[0, 1], [0, 1]] + ideal.K[:2, 2], ideal
+
+
+def _objection(
+    pose: Rigid3d, inliers: Array, matches: Matches2D3D, points3D: Array, camera: Camera, config: RansacConfig
+) -> str | None:
+    """Say why the pose may not be returned, or None."""
+    num_points = len(np.unique(points3D[inliers], axis=0))  # copies of one match are no further evidence
+    if num_points < config.min_inliers:
+        agree = f"{num_points} of {len(matches)} matches agree" if num_points else f"none of {len(matches)} matches agree"
+        return f"no consensus: {agree} with the best pose found, at least {config.min_inliers} needed"
+    position_m, _ = pose_uncertainty(pose, points3D[inliers], camera)
+    depth = float(np.median(pose.apply(points3D[inliers])[:, 2]))
+    if not position_m < depth:
+        return f"degenerate: the {num_points} agreeing points do not fix the pose (they lie on a line or at one spot)"
+    return None
+
+
+def _too_few(num_usable: int, num_matches: int) -> str:
+    noun = "match" if num_usable == 1 else "matches"
+    kept = f" (of {num_matches})" if num_usable != num_matches else ""
+    return f"too few matches: {num_usable} {noun}{kept} found, at least {MIN_SAMPLE} needed"
+
+
+def _stats(info: dict[str, Any], num_inliers: int, num_usable: int) -> RansacStats:
+    return RansacStats(
+        num_iterations=int(info.get("iterations", 0)),
+        num_refinements=int(info.get("refinements", 0)),
+        num_inliers=num_inliers,
+        inlier_ratio=num_inliers / max(1, num_usable),
+        score=float(info.get("model_score", 0.0)),
+    )
+
+
+def _failure(
+    why: str, matches: Matches2D3D, config: RansacConfig, seed: int, method: str, info: dict[str, Any] | None = None
+) -> LocalizationResult:
+    nothing = np.zeros(len(matches), bool)
+    errors = np.full(len(matches), np.nan)
+    stats = _stats(info or {}, 0, len(matches))
+    return LocalizationResult(None, nothing, errors, stats, method, settings_of(config), seed, failure=why)
