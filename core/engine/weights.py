@@ -80,6 +80,9 @@ class NetworkInfo:
     def __post_init__(self) -> None:
         if self.num_labels != self.config.num_labels:
             raise ValueError(f"num_labels {self.num_labels}, but the network has {self.config.num_labels}")
+        if self.preprocessing.output_stride != self.config.output_stride:
+            stride = self.preprocessing.output_stride
+            raise ValueError(f"output_stride {stride}, but the network has {self.config.output_stride}")
         if self.names is not None and len(self.names) != self.num_labels:
             raise ValueError(f"{len(self.names)} names, expected one for each of {self.num_labels} labels")
 

@@ -1,0 +1,194 @@
+"""From an image to its label map (PAPER 1.3), with bounded memory at any size and any number of labels."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import resources
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from core.engine.device import ComputeConfig, choose_device, is_out_of_memory
+from core.engine.inference import InferenceNetwork
+from core.engine.network import PSPNet
+from core.engine.tiling import Axis, blend_matrix, classify_tiles, crop_axis, nearest_positions, resized_size
+from core.engine.weights import NetworkInfo, Preprocessing, load_network
+from core.errors import InputError, WeightsError
+from core.geometry import Array
+from core.records import LabelMap, Progress
+
+MODELS = Path(resources.__file__).parent / "models"
+
+
+def available_weights() -> dict[str, Path]:
+    """List the shipped networks: name to file."""
+    return {path.stem: path for path in sorted(MODELS.glob("*.safetensors"))}
+
+
+def load_segmenter(weights: str | Path, device: str = "auto", precision: str = "fast") -> Segmenter:
+    """Load a shipped network by name, or any weight file by path.
+
+    ``precision`` "exact": f32; "fast": the quickest format of the device, for at least 99 % of the same labels.
+    Raises WeightsError for unknown names and files that do not fit, InputError for devices that are not there.
+    """
+    compute = choose_device(device, precision)
+    network, info = load_network(_find(weights))
+    return Segmenter(network, info, compute)
+
+
+def _find(weights: str | Path) -> Path:
+    shipped = available_weights()
+    if str(weights) in shipped:
+        return shipped[str(weights)]
+    if Path(weights).is_file():
+        return Path(weights)
+    names = ", ".join(shipped) or "none"
+    raise WeightsError(f"{weights}: neither a weight file nor the name of a shipped network; shipped: {names}")
+
+
+@dataclass(frozen=True, slots=True)
+class CropPlan:
+    """Crops of one image: size (h, w) px at which the network sees it, and the crops along each axis."""
+
+    y: Axis
+    x: Axis
+
+    @property
+    def starts(self) -> list[tuple[int, int]]:
+        """Row-major indices (iy, ix) of all crops."""
+        return [(iy, ix) for iy in range(len(self.y.starts)) for ix in range(len(self.x.starts))]
+
+
+class Segmenter:
+    """One network on one device. ``names``: one a label, or None."""
+
+    def __init__(self, network: PSPNet, info: NetworkInfo, compute: ComputeConfig) -> None:
+        self.info = info
+        self.compute = compute
+        self._network = InferenceNetwork(network, compute)
+        self._batch_size = compute.batch_size
+
+    @property
+    def vocabulary(self) -> str:
+        return self.info.vocabulary
+
+    @property
+    def num_labels(self) -> int:
+        return self.info.num_labels
+
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        return self.info.names
+
+    @property
+    def device(self) -> str:
+        return self.compute.device
+
+    @property
+    def precision(self) -> str:
+        return self.compute.precision
+
+    def segment(self, image: Array) -> LabelMap:
+        """Label every pixel of an RGB image (H, W, 3) u8."""
+        steps = self.segment_steps(image)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as done:
+                return done.value
+
+    def segment_steps(self, image: Array) -> Generator[Progress, None, LabelMap]:
+        """As ``segment``, one step a batch of crops and then one a band of rows; returns the LabelMap."""
+        _check_image(image)
+        height, width = image.shape[:2]
+        plan = plan_crops(height, width, self.info.preprocessing)
+        with self.compute.settings():
+            pixels = prepare_pixels(image, plan, self.info.preprocessing)
+        logits = yield from self._crop_logits(pixels, plan)
+        return (yield from self._classify(logits, plan, height, width))
+
+    def _crop_logits(self, pixels: Tensor, plan: CropPlan) -> Generator[Progress, None, Tensor]:
+        """Compute every crop's logits, side by side: (K, crops_y * cells, crops_x * cells) f32."""
+        y, x = plan.y, plan.x
+        shape = (self.num_labels, len(y.starts) * y.cells, len(x.starts) * x.cells)
+        logits = torch.empty(shape, device=self.device)
+        waiting = plan.starts
+        total = len(waiting)
+        while waiting:
+            yield Progress(f"crop {total - len(waiting) + 1} of {total}", 0.9 * (1 - len(waiting) / total))
+            batch = waiting[: self._batch_size]
+            try:
+                results = self._run(pixels, plan, batch)
+            except RuntimeError as error:
+                if not is_out_of_memory(error) or len(batch) == 1:
+                    raise
+                self._batch_size = len(batch) // 2
+                continue
+            for (iy, ix), result in zip(batch, results, strict=True):
+                logits[:, iy * y.cells : (iy + 1) * y.cells, ix * x.cells : (ix + 1) * x.cells] = result
+            waiting = waiting[len(batch) :]
+        return logits
+
+    def _run(self, pixels: Tensor, plan: CropPlan, batch: list[tuple[int, int]]) -> Tensor:
+        corners = [(plan.y.starts[iy], plan.x.starts[ix]) for iy, ix in batch]
+        crops = torch.stack([pixels[:, top : top + plan.y.crop, left : left + plan.x.crop] for top, left in corners])
+        with self.compute.settings():
+            return self._network(normalise(crops.to(self.device), self.info.preprocessing))
+
+    def _classify(self, logits: Tensor, plan: CropPlan, height: int, width: int) -> Generator[Progress, None, LabelMap]:
+        """Blend and classify the pixels that the image's size takes, and only those."""
+        rows, row_use = nearest_positions(plan.y.length, height)
+        columns, column_use = nearest_positions(plan.x.length, width)
+        ramp = self.info.preprocessing.ramp
+        labels = np.empty((len(rows), len(columns)), np.uint16)
+        confidence = np.empty(labels.shape, np.float32)
+        tiles = classify_tiles(logits, blend_matrix(plan.y, rows, ramp), blend_matrix(plan.x, columns, ramp))
+        for band, span, best, share in tiles:
+            labels[band, span] = best.cpu().numpy()
+            confidence[band, span] = share.cpu().numpy()
+            if span.stop == len(columns):
+                yield Progress("labels", 0.9 + 0.1 * band.stop / len(rows))
+        enlarge = np.ix_(row_use, column_use)
+        return LabelMap(labels[enlarge], self.num_labels, self.vocabulary, confidence[enlarge], self.names)
+
+
+def _check_image(image: Array) -> None:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise InputError(
+            f"an image of shape {image.shape}, {image.dtype}; expected RGB (H, W, 3) uint8 with at least one pixel"
+        )
+
+
+def plan_crops(height: int, width: int, preprocessing: Preprocessing) -> CropPlan:
+    """Decide the size at which an image is seen and where its crops lie."""
+    seen_height, seen_width = resized_size(height, width, preprocessing)
+    return CropPlan(crop_axis(seen_height, preprocessing), crop_axis(seen_width, preprocessing))
+
+
+def prepare_pixels(image: Array, plan: CropPlan, preprocessing: Preprocessing) -> Tensor:
+    """Resize RGB (H, W, 3) u8 to the plan's size, padded to the end of the last crops; returns (3, h, w) u8.
+
+    Bilinear; averaging when it shrinks, as Pillow does.
+    """
+    source = torch.from_numpy(image if image.flags.writeable else image.copy()).permute(2, 0, 1)[None]
+    size = (plan.y.length, plan.x.length)
+    if source.shape[2:] != size:
+        source = F.interpolate(source, size, mode="bilinear", antialias=True)
+    missing = (0, plan.x.padded - plan.x.length, 0, plan.y.padded - plan.y.length)
+    if not any(missing):
+        return source[0]
+    if preprocessing.fit == "pad":
+        return F.pad(source, missing)[0]
+    return F.pad(source.float(), missing, mode="replicate").to(torch.uint8)[0]
+
+
+def normalise(crops: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """Subtract the mean and divide by the deviation (N, 3, h, w) in RGB order, then order the channels (PAPER 1.3)."""
+    mean = torch.tensor(preprocessing.mean, device=crops.device)[:, None, None]
+    std = torch.tensor(preprocessing.std, device=crops.device)[:, None, None]
+    values = (crops.float() - mean) / std
+    return values.flip(1) if preprocessing.channel_order == "bgr" else values

@@ -1,0 +1,124 @@
+"""Overlapping crops of an image, and the blending of their logits (PAPER 1.3).
+
+A crop's weight is the product of a ramp along x and one along y, and upsampling is linear along x and along y. So the
+blended logits of the whole image are ``rows @ logits @ columns.T`` with the crops' small logit maps laid side by side.
+Any rectangle of them can be computed alone: nothing of the image's size times the number of labels ever exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.engine.weights import Preprocessing
+from core.geometry import Array
+
+TILE_BYTES = 24 << 20  # of blended f32 logits
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """Crops along one axis of the resized image: ``length``, ``crop`` and ``starts`` in px, ``cells`` features a crop."""
+
+    length: int
+    crop: int
+    starts: tuple[int, ...]
+    cells: int
+
+    @property
+    def padded(self) -> int:
+        """Length after padding, px: what the last crop reaches."""
+        return max(self.length, self.starts[-1] + self.crop)
+
+
+def resized_size(height: int, width: int, preprocessing: Preprocessing) -> tuple[int, int]:
+    """Size (h, w) px at which the network sees an image: short side fixed, long side int(short * long / short).
+
+    Beyond ``max_long_side`` both shrink, so that a very long image costs no more than a long one.
+    """
+    short, long = preprocessing.short_side, preprocessing.short_side * max(height, width) // min(height, width)
+    if long > preprocessing.max_long_side:
+        short, long = max(1, short * preprocessing.max_long_side // long), preprocessing.max_long_side
+    return (short, long) if height <= width else (long, short)
+
+
+def crop_axis(length: int, preprocessing: Preprocessing) -> Axis:
+    """Place crops evenly, at most ``max_stride`` px apart; the last one ends at the end."""
+    crop, stride = preprocessing.crop, preprocessing.output_stride
+    if length <= crop:
+        side = crop if preprocessing.fit == "pad" else ceil((length - 1) / stride) * stride + 1
+        return Axis(length, side, (0,), ceil(side / stride))
+    count = ceil((length - crop) / preprocessing.max_stride) + 1
+    step = (length - crop) / (count - 1)
+    starts = (*(int(index * step) for index in range(count - 1)), length - crop)
+    return Axis(length, crop, starts, ceil(crop / stride))
+
+
+def crop_weights(crop: int, ramp: int) -> Array:
+    """Weights (crop,) f64 along one axis: rising by 1/ramp a pixel from both edges."""
+    weights = np.ones(crop)
+    rise = np.arange(1, min(ramp, crop) + 1) / ramp
+    weights[: len(rise)] *= rise
+    weights[-len(rise) :] *= rise[::-1]
+    return weights
+
+
+def blend_matrix(axis: Axis, positions: Array, ramp: int) -> Array:
+    """Weights (N, crops * cells) f32 that make blended logits at ``positions`` (N,) px from the crops' cells.
+
+    Bilinear with aligned corners: the first cell lies on a crop's first pixel, the last one on its last. Rows sum to 1.
+    """
+    matrix = np.zeros((len(positions), len(axis.starts), axis.cells))
+    weights = crop_weights(axis.crop, ramp)
+    for index, start in enumerate(axis.starts):
+        rows = np.flatnonzero((positions >= start) & (positions < start + axis.crop))
+        offset = positions[rows] - start
+        place = offset * ((axis.cells - 1) / max(1, axis.crop - 1))
+        cell = np.minimum(place.astype(np.int64), max(0, axis.cells - 2))
+        share = place - cell
+        matrix[rows, index, cell] += weights[offset] * (1 - share)
+        matrix[rows, index, np.minimum(cell + 1, axis.cells - 1)] += weights[offset] * share
+    matrix = matrix.reshape(len(positions), -1)
+    return (matrix / matrix.sum(1, keepdims=True)).astype(np.float32)
+
+
+def nearest_positions(source: int, target: int) -> tuple[Array, Array]:
+    """Find which of ``source`` pixels a nearest-neighbour resize to ``target`` takes: the distinct ones, and their use.
+
+    Returns positions (N,) i64 and, for each target pixel, an index into them.
+    """
+    taken = np.minimum(((np.arange(target) + 0.5) * (source / target)).astype(np.int64), source - 1)
+    return np.unique(taken, return_inverse=True)
+
+
+def classify_tiles(logits: Tensor, rows: Array, columns: Array) -> Iterator[tuple[slice, slice, Tensor, Tensor]]:
+    """Blend ``logits`` (K, crops_y * cells, crops_x * cells) f32 tile by tile and classify every pixel.
+
+    ``rows``, ``columns`` come from ``blend_matrix``. Yields where (slices), labels i64 and confidence f32, the largest
+    softmax probability of the blended logits.
+    """
+    side = max(8, int((TILE_BYTES / 4 / len(logits)) ** 0.5))
+    for band in _spans(len(rows), side):
+        row_cells, row_weights = _used(rows[band], logits)
+        band_logits = logits.index_select(1, row_cells)
+        for span in _spans(len(columns), side):
+            column_cells, column_weights = _used(columns[span], logits)
+            blended = row_weights @ (band_logits.index_select(2, column_cells) @ column_weights.T)
+            best, labels = blended.max(dim=0)
+            confidence = blended.sub_(best).exp_().sum(dim=0).reciprocal_()
+            yield band, span, labels, confidence
+
+
+def _spans(length: int, side: int) -> list[slice]:
+    return [slice(start, min(start + side, length)) for start in range(0, length, side)]
+
+
+def _used(weights: Array, logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Cells that any of the pixels uses, and the weights of those cells only, on the logits' device."""
+    cells = np.flatnonzero(weights.any(axis=0))
+    return torch.from_numpy(cells).to(logits.device), torch.from_numpy(weights[:, cells]).to(logits.device)
