@@ -1,0 +1,179 @@
+"""What a person does at the prompt, story by story."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from core.images import write_image
+from fgsn_viewer import cli
+
+ROOT = Path(__file__).resolve().parents[2]
+DEMO = ROOT / "resources" / "demo"
+RESULT_KEYS = {
+    "query",
+    "condition",
+    "method",
+    "qvec",
+    "tvec",
+    "num_keypoints",
+    "num_matches",
+    "num_inliers",
+    "position_error_m",
+    "rotation_error_deg",
+    "failure",
+}
+
+
+def json_lines(text: str) -> list[dict]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def run(capsys, *arguments: object) -> tuple[int, str, str]:
+    code = cli.main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> Path:
+    """A very small scene, map included, written by the command."""
+    out = tmp_path_factory.mktemp("worlds") / "ein Ort"
+    options = [
+        "--kind",
+        "urban",
+        "--seed",
+        "3",
+        "--conditions",
+        "overcast",
+        "night",
+        "--num-reference",
+        "8",
+        "--num-queries",
+        "2",
+        "--size",
+        "320x240",
+    ]
+    assert cli.main(["world", *options, "--quiet", "--out", str(out)]) == 0
+    return out
+
+
+@pytest.fixture
+def photo(tmp_path) -> Path:
+    rng = np.random.default_rng(0)
+    path = tmp_path / "my photo Größe.jpg"
+    write_image(path, cv2.resize(rng.integers(0, 255, (12, 17, 3), dtype=np.uint8), (340, 240)))
+    return path
+
+
+def test_a_world_is_written_and_localized(world, capsys):
+    code, out, _ = run(capsys, "localize", world, "--all", "--json")
+    rows = json_lines(out)
+    assert code == 0
+    assert len(rows) == 4
+    for row in rows:
+        assert set(row) == RESULT_KEYS
+        assert (row["qvec"] is None) == (row["failure"] is not None)
+    overcast = [row for row in rows if row["condition"] == "overcast"]
+    assert all(row["position_error_m"] < 0.25 and row["rotation_error_deg"] < 2 for row in overcast)
+
+
+def test_the_same_seed_gives_the_same_poses(world, capsys):
+    answers = [run(capsys, "localize", world, "--query", "overcast/0008.jpg", "--json", "--seed", 5)[1] for _ in range(2)]
+    assert answers[0] == answers[1]
+
+
+def test_an_unknown_query_is_answered_with_an_example(world, capsys):
+    code, out, err = run(capsys, "localize", world, "--query", "nobody.jpg")
+    assert (code, out) == (2, "")
+    assert "'nobody.jpg' names 0 images" in err
+    assert "names look like" in err
+
+
+def test_labels_are_written_as_16_bit_of_the_same_size(photo, tmp_path, capsys):
+    code, out, _ = run(capsys, "segment", photo, "--out", tmp_path / "labels", "--json")
+    assert code == 0
+    row = json_lines(out)[0]
+    labels = cv2.imdecode(np.fromfile(row["labels"], np.uint8), cv2.IMREAD_UNCHANGED)
+    assert labels.dtype == np.uint16
+    assert labels.shape == (240, 340)
+    assert labels.max() < row["num_labels"] == 100
+    assert Path(row["labels"]).name == "my photo Größe.png"
+
+
+@pytest.mark.gl
+@pytest.mark.parametrize("view", ["window", "labels", "matches", "scene3d"])
+def test_a_screenshot_of_each_view_shows_something(view, world, tmp_path):
+    out = tmp_path / f"{view}.png"
+    command = [sys.executable, "main.py", "shot", str(world), "--view", view, "--out", str(out), "--size", "1280x720"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    picture = cv2.imread(str(out))
+    assert picture.std() > 10
+    if view == "window":
+        assert picture.shape[:2] == (720, 1280)
+
+
+def bad_inputs() -> dict[str, tuple[list[str], str]]:
+    return {
+        "no such scene": (["localize", "{tmp}/nowhere"], "nowhere"),
+        "an empty folder": (["localize", "{tmp}/empty"], "empty"),
+        "a scene without a map": (["localize", "{tmp}/photos"], "no map"),
+        "a text file as image": (["segment", "{tmp}/text.jpg", "--out", "{tmp}/out"], "not a readable image"),
+        "no such image": (["segment", "{tmp}/nowhere.jpg", "--out", "{tmp}/out"], "no such image"),
+        "an unknown network": (["segment", "{tmp}/photos/one.png", "--weights", "nope", "--out", "{tmp}/out"], "nope"),
+        "a text file as network": (
+            ["segment", "{tmp}/photos/one.png", "--weights", "{tmp}/text.pth", "--out", "{tmp}/o"],
+            "text.pth",
+        ),
+        "an output that is a file": (
+            ["segment", "{tmp}/photos/one.png", "--out", "{tmp}/text.jpg/labels"],
+            "cannot be written",
+        ),
+        "a map of one photo": (["map", "{tmp}/photos", "--out", "{tmp}/model"], "photos"),
+        "an unknown condition": (["world", "--conditions", "monsoon", "--out", "{tmp}/w"], "monsoon"),
+        "a size that is none": (["world", "--size", "big", "--out", "{tmp}/w"], "no size"),
+        "an unknown command option": (["localize", "{tmp}", "--method", "magic"], "magic"),
+    }
+
+
+@pytest.mark.parametrize("case", bad_inputs())
+def test_bad_input_is_one_clear_sentence_and_exit_code_2(case, tmp_path, capsys):
+    arguments, words = bad_inputs()[case]
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.jpg").write_text("no image")
+    (tmp_path / "text.pth").write_text("no network")
+    write_image(tmp_path / "photos" / "one.png", np.zeros((60, 80, 3), np.uint8))
+    before = sorted(path.name for path in tmp_path.rglob("*"))
+    code, out, err = run(
+        capsys,
+        *(argument.replace("{tmp}", str(tmp_path)) for argument in arguments),
+    )
+    assert code == 2
+    assert out == ""
+    assert words in err
+    assert "Traceback" not in err
+    assert sorted(path.name for path in tmp_path.rglob("*")) == before
+
+
+@pytest.mark.gl
+def test_the_demo_without_a_display_writes_a_report(tmp_path):
+    out = tmp_path / "demo"
+    command = [sys.executable, "main.py", "demo", "--headless", "--out", str(out), "--quiet"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert str(out) in done.stdout
+    result = json.loads((out / "result.json").read_text(encoding="utf-8"))
+    recall = {row["condition"]: row["percent"] for row in result["recall"]}
+    assert len(result["queries"]) == 48
+    assert recall["overcast"][0] >= 90
+    assert recall["night"][0] <= 50, "the gap that semantics has to close"
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png;base64") == 4
+    assert all((out / f"{view}.png").stat().st_size > 10_000 for view in ("window", "labels", "matches", "scene3d"))
