@@ -33,6 +33,13 @@ def read_image(path: str | Path) -> Array:
     return image
 
 
+def check_image(path: str | Path) -> None:
+    """Raise what ``read_image`` would raise, at an eighth of the size where the format allows it (JPEG)."""
+    path = Path(path)
+    if cv2.imdecode(np.frombuffer(_read_bytes(path), np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8) is None:
+        raise ImageError(f"{path}: not a readable image; expected one of {', '.join(sorted(IMAGE_SUFFIXES))}")
+
+
 def _read_bytes(path: Path) -> bytes:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such image file")

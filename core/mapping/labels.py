@@ -1,0 +1,63 @@
+"""Labels of map points: the majority of what the images say where they see the point (PAPER 3.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable
+
+import numpy as np
+
+from core.geometry import Array
+from core.records import ImageData, LabelMap, PointLabels, Progress, SceneMap
+from core.scene.colmap import rows_by_image
+
+
+def label_map(scene_map: SceneMap, labels: Callable[[ImageData], LabelMap] | Iterable[LabelMap]) -> PointLabels:
+    """Vote as ``label_map_steps`` does, in one call."""
+    steps = label_map_steps(scene_map, labels)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            return stop.value
+
+
+def label_map_steps(
+    scene_map: SceneMap, labels: Callable[[ImageData], LabelMap] | Iterable[LabelMap]
+) -> Generator[Progress, None, PointLabels]:
+    """Give every map point the label that most of its observations have; return PointLabels.
+
+    ``labels``: a function of a map image, or the label maps in the order of the map's images. A keypoint reads the
+    nearest pixel; ties go to the lowest label; a point that no image sees gets label 0 with vote share 0.
+    Raises ValueError when the label maps are of different vocabularies or there is none.
+    """
+    observations = scene_map.observations
+    votes = np.zeros(len(observations.point), np.int64)
+    maps = map(labels, scene_map.images) if callable(labels) else iter(labels)
+    rows = rows_by_image(observations, len(scene_map.images))
+    kind: tuple[str, int] | None = None
+    for i, (image, of_image) in enumerate(zip(scene_map.images, rows)):
+        yield Progress(f"Labels of {image.name}", i / len(rows))
+        found = next(maps, None)
+        if found is None or kind not in (None, (found.vocabulary, found.num_labels)):
+            raise ValueError(f"{image.name}: expected a label map of vocabulary {kind}, got {found and found.vocabulary}")
+        kind = found.vocabulary, found.num_labels
+        votes[of_image] = found.at(observations.points2D[of_image])
+    if kind is None:
+        raise ValueError("the map has no images to take labels from")
+    winner, share = majority(observations.point, votes, len(scene_map.points3D))
+    return PointLabels(winner, share, kind[1], kind[0])
+
+
+def majority(point: Array, votes: Array, num_points: int) -> tuple[Array, Array]:
+    """Count votes (T,) by point (T,): the winning label (P,) i64, ties to the lowest, and its share (P,) f64."""
+    labels, share = np.zeros(num_points, np.int64), np.zeros(num_points)
+    if not len(point):
+        return labels, share
+    base = int(votes.max()) + 1
+    keys, counts = np.unique(point.astype(np.int64) * base + votes, return_counts=True)
+    points, candidates = np.divmod(keys, base)
+    order = np.lexsort((candidates, -counts, points))
+    first = order[np.unique(points[order], return_index=True)[1]]
+    labels[points[first]] = candidates[first]
+    share[points[first]] = counts[first] / np.bincount(point, minlength=num_points)[points[first]]
+    return labels, share

@@ -1,0 +1,243 @@
+"""Our map folder: a COLMAP model, and map.h5 with what COLMAP has no place for.
+
+map.h5 repeats points, images and observations, so that a window shows a map without pycolmap; it also records size and
+checksum of the COLMAP files, and where these changed since, the COLMAP model is read instead.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from core.errors import SceneError
+from core.geometry import Camera, Rigid3d
+from core.images import write_atomic
+from core.records import ImageData, Observations, PointLabels, PointVisibility, SceneMap
+from core.scene.colmap import condition_of, model_suffix, read_scene_map, write_model
+from core.scene.folders import whole_folder
+
+MAP_FILE = "map.h5"
+_FORMAT = "fgsn-map"
+_VERSION = 1
+_PACKED: dict[str, Any] = {"compression": "gzip", "compression_opts": 4, "shuffle": True}
+_COLMAP_FILES = ("cameras.bin", "images.bin", "points3D.bin")
+
+
+def is_map_folder(path: Path) -> bool:
+    """Whether the folder holds a COLMAP model, with or without our map.h5."""
+    return model_suffix(path) is not None
+
+
+def save_map(path: str | Path, scene_map: SceneMap) -> None:
+    """Write the map to a folder, as COLMAP model and map.h5; other files there stay. Raises InputError.
+
+    The images' common folder is remembered relative to the map, so that it can be opened alone.
+    """
+    path = Path(path)
+    with whole_folder(path, last=MAP_FILE) as folder:
+        write_model(folder, scene_map)
+        with h5py.File(folder / MAP_FILE, "w") as file:
+            _write(file, scene_map, _root_hint(scene_map, path), _checksums(folder))
+
+
+def save_labels(path: str | Path, labels: PointLabels) -> None:
+    """Add the point labels of one vocabulary to a saved map, or replace them; the file changes whole or not at all."""
+    file_path = Path(path) / MAP_FILE
+    with _open(file_path) as file:
+        num_points = len(file["points3D"])
+        content = file_path.read_bytes()
+    if len(labels.labels) != num_points:
+        raise SceneError(f"{file_path}: has {num_points} points, got labels for {len(labels.labels)}")
+
+    def write(temporary: str) -> None:
+        Path(temporary).write_bytes(content)
+        with h5py.File(temporary, "a") as file:
+            _write_labels(file, labels)
+
+    write_atomic(file_path, write)
+
+
+def load_map(path: str | Path, vocabulary: str | None = None, image_root: Path | None = None) -> SceneMap:
+    """Read a map folder, with the point labels of ``vocabulary`` (None: of the first one stored, if any).
+
+    ``image_root`` says where the images are; None takes the remembered place. Raises SceneError that names the file.
+    """
+    return load_map_with_notes(path, vocabulary, image_root)[0]
+
+
+def load_map_with_notes(
+    path: str | Path, vocabulary: str | None = None, image_root: Path | None = None
+) -> tuple[SceneMap, tuple[str, ...]]:
+    """Read as ``load_map`` and also return sentences on what could not be used."""
+    path = Path(path)
+    file_path = path / MAP_FILE
+    if not file_path.is_file():
+        return read_scene_map(path, image_root or path), ()
+    with _open(file_path) as file:
+        root = image_root or (path / str(file.attrs["image_root"])).resolve()
+        if json.loads(file.attrs["colmap_files"]) != _checksums(path):
+            note = f"{file_path}: does not belong to the COLMAP model beside it, so descriptors and labels are left out"
+            return read_scene_map(path, root), (note,)
+        return _read(file, root, vocabulary), ()
+
+
+def image_root_hint(path: Path) -> Path | None:
+    """Where the images of a map folder were when it was saved, or None when that is not known."""
+    if not (path / MAP_FILE).is_file():
+        return None
+    with _open(path / MAP_FILE) as file:
+        return (path / str(file.attrs["image_root"])).resolve()
+
+
+class _open:
+    """Open map.h5 for reading; a broken file or a missing part of it is a SceneError."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> h5py.File:
+        if not self.path.is_file():
+            raise SceneError(f"{self.path}: no such map file")
+        try:
+            self.file = h5py.File(self.path, "r")
+        except OSError as error:
+            raise SceneError(f"{self.path}: cut off or no HDF5 file") from error
+        found = self.file.attrs.get("format"), self.file.attrs.get("version")
+        if found != (_FORMAT, _VERSION):
+            self.file.close()
+            raise SceneError(f"{self.path}: found format {found[0]!r} version {found[1]!r}, expected {_FORMAT!r} {_VERSION}")
+        return self.file
+
+    def __exit__(self, kind: type | None, error: BaseException | None, _trace: object) -> None:
+        self.file.close()
+        if isinstance(error, (KeyError, OSError, ValueError, IndexError)) and not isinstance(error, SceneError):
+            raise SceneError(f"{self.path}: corrupt ({error})") from error
+
+
+def _checksums(folder: Path) -> dict[str, list[int]]:
+    """Size and CRC-32 of the COLMAP files that are there."""
+    files = [folder / name for name in _COLMAP_FILES if (folder / name).is_file()]
+    return {file.name: [file.stat().st_size, zlib.crc32(file.read_bytes())] for file in files}
+
+
+def _root_hint(scene_map: SceneMap, folder: Path) -> str:
+    """The folder under which every image has its name, relative to the map; "." when there is none."""
+    roots = {_root_of(image) for image in scene_map.images}
+    root = roots.pop() if len(roots) == 1 else None
+    if root is None:
+        return "."
+    try:
+        return Path(os.path.relpath(root, folder.resolve())).as_posix()
+    except ValueError:  # another drive
+        return root.as_posix()
+
+
+def _root_of(image: ImageData) -> Path | None:
+    full = image.path.resolve().as_posix()
+    return Path(full[: -len(image.name)]) if full.endswith("/" + image.name) else None
+
+
+def _write(file: h5py.File, scene_map: SceneMap, root_hint: str, checksums: dict[str, list[int]]) -> None:
+    file.attrs.update(format=_FORMAT, version=_VERSION, extractor=scene_map.extractor, image_root=root_hint)
+    file.attrs["colmap_files"] = json.dumps(checksums)
+    if scene_map.gravity_in_world is not None:
+        file.attrs["gravity_in_world"] = scene_map.gravity_in_world
+    _write_images(file.create_group("images"), scene_map.images)
+    observations = scene_map.observations
+    arrays = {"points3D": scene_map.points3D, "rgb": scene_map.rgb}
+    arrays |= {"observations/point": observations.point, "observations/image": observations.image}
+    arrays |= {"observations/points2D": observations.points2D, "observations/descriptors": observations.descriptors}
+    if scene_map.visibility is not None:
+        names = ("direction", "angle_rad", "min_distance", "max_distance")
+        arrays |= {f"visibility/{name}": getattr(scene_map.visibility, name) for name in names}
+    for name, array in arrays.items():
+        if array is not None:
+            file.create_dataset(name, data=array, **(_PACKED if array.size else {}))
+    if scene_map.labels is not None:
+        _write_labels(file, scene_map.labels)
+
+
+def _write_images(group: h5py.Group, images: tuple[ImageData, ...]) -> None:
+    cameras: dict[str, int] = {}
+    index = [cameras.setdefault(_camera_json(image.camera), len(cameras)) for image in images]
+    strings = h5py.string_dtype()
+    group.create_dataset("name", data=[image.name for image in images], dtype=strings)
+    group.create_dataset("condition", data=[image.condition for image in images], dtype=strings)
+    group.create_dataset("cameras", data=list(cameras), dtype=strings)
+    group.create_dataset("camera", data=np.array(index, np.int32))
+    poses = [(*image.cam_from_world.qvec, *image.cam_from_world.tvec) for image in images]
+    group.create_dataset("cam_from_world", data=np.array(poses, np.float64).reshape(-1, 7))
+
+
+def _camera_json(camera: Camera) -> str:
+    return json.dumps([camera.model, camera.width, camera.height, camera.params.tolist()])
+
+
+def _write_labels(file: h5py.File, labels: PointLabels) -> None:
+    stored = file.require_group("labels")
+    same = [name for name, group in stored.items() if group.attrs["vocabulary"] == labels.vocabulary]
+    name = same[0] if same else str(len(stored))
+    if same:
+        del stored[name]
+    group = stored.create_group(name)
+    group.attrs.update(vocabulary=labels.vocabulary, num_labels=labels.num_labels)
+    packed = _PACKED if labels.labels.size else {}
+    group.create_dataset("labels", data=labels.labels, **packed)
+    group.create_dataset("vote_share", data=labels.vote_share, **packed)
+
+
+def _read(file: h5py.File, image_root: Path, vocabulary: str | None) -> SceneMap:
+    observations = file["observations"]
+    return SceneMap(
+        points3D=file["points3D"][()],
+        rgb=file["rgb"][()],
+        images=_read_images(file["images"], image_root),
+        observations=Observations(
+            point=observations["point"][()],
+            image=observations["image"][()],
+            points2D=observations["points2D"][()],
+            descriptors=observations["descriptors"][()] if "descriptors" in observations else None,
+        ),
+        extractor=str(file.attrs["extractor"]),
+        visibility=_read_visibility(file),
+        labels=_read_labels(file, vocabulary),
+        gravity_in_world=file.attrs.get("gravity_in_world"),
+    )
+
+
+def _read_images(group: h5py.Group, image_root: Path) -> tuple[ImageData, ...]:
+    cameras = [Camera(*json.loads(text)) for text in group["cameras"].asstr()[()]]
+    names, conditions = group["name"].asstr()[()], group["condition"].asstr()[()]
+    rows = zip(names, conditions, group["camera"][()], group["cam_from_world"][()])
+    return tuple(
+        ImageData(name, image_root / name, condition or condition_of(name), cameras[k], Rigid3d(pose[:4], pose[4:]))
+        for name, condition, k, pose in rows
+    )
+
+
+def _read_visibility(file: h5py.File) -> PointVisibility | None:
+    if "visibility" not in file:
+        return None
+    return PointVisibility(**{name: dataset[()] for name, dataset in file["visibility"].items()})
+
+
+def _read_labels(file: h5py.File, vocabulary: str | None) -> PointLabels | None:
+    groups = [group for _, group in sorted(file["labels"].items())] if "labels" in file else []
+    wanted = [group for group in groups if vocabulary in (None, group.attrs["vocabulary"])]
+    if not wanted:
+        return None
+    attrs = wanted[0].attrs
+    return PointLabels(wanted[0]["labels"][()], wanted[0]["vote_share"][()], int(attrs["num_labels"]), str(attrs["vocabulary"]))
+
+
+def with_image_root(scene_map: SceneMap, image_root: Path) -> SceneMap:
+    """The same map with its images looked for elsewhere."""
+    images = tuple(replace(image, path=image_root / image.name) for image in scene_map.images)
+    return replace(scene_map, images=images)

@@ -1,0 +1,182 @@
+"""What is opened: recognise the layout of a folder and make a Scene of it."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.errors import SceneError
+from core.images import is_image_file
+from core.records import ImageData, Scene, SceneMap
+from core.scene.colmap import MODEL_PARTS, condition_of, model_suffix
+from core.scene.list_files import read_poses, read_queries
+from core.scene.map_file import MAP_FILE, image_root_hint, load_map_with_notes, with_image_root
+
+SCENE_FILE = "scene.toml"
+SCENE_FORMAT = "fgsn-scene"
+SCENE_VERSION = 1
+_EXPECTED = f"expected a folder with {SCENE_FILE}, a COLMAP model (cameras, images, points3D) or images"
+_MODEL_FILES = {f"{part}{suffix}" for part in MODEL_PARTS for suffix in (".bin", ".txt")} | {MAP_FILE}
+_MAX_DEPTH = 8
+
+
+def open_scene(path: str | Path) -> Scene:
+    """Open a folder with scene.toml, a COLMAP model (in it, under sparse/ or in one sub-folder), or a folder of images.
+
+    scene.toml itself and a file of a COLMAP model stand for their folder. Missing images are a note of the scene.
+    Raises SceneError: one sentence, led by the path, that says what was expected.
+    """
+    path = Path(path)
+    if path.is_file() and path.name in _MODEL_FILES | {SCENE_FILE}:
+        path = path.parent
+    if path.is_file():
+        hint = "is one image; open two images as a pair, or their folder" if is_image_file(path) else f"is a file, {_EXPECTED}"
+        raise SceneError(f"{path}: {hint}")
+    if not path.is_dir():
+        raise SceneError(f"{path}: no such folder, {_EXPECTED}")
+    try:
+        return _open_folder(path)
+    except PermissionError as error:
+        raise SceneError(f"{error.filename or path}: cannot be read ({error.strerror})") from error
+
+
+def _open_folder(path: Path) -> Scene:
+    if (path / SCENE_FILE).is_file():
+        return _open_scene_file(path)
+    model = find_model(path)
+    if model is not None:
+        return _open_model(path, model)
+    images = list_images(path)
+    if not images:
+        raise SceneError(f"{path}: {'the folder is empty' if not any(path.iterdir()) else 'nothing to open'}, {_EXPECTED}")
+    return Scene(path.resolve().name, path, images, (), notes=("A folder of images without a map.",))
+
+
+def list_images(folder: Path) -> tuple[ImageData, ...]:
+    """All images under a folder (hidden folders left out), sorted by name; the first folder is the condition."""
+    found = []
+    for parent, folders, files in os.walk(folder):
+        depth = len(Path(parent).relative_to(folder).parts)
+        folders[:] = sorted(f for f in folders if not f.startswith(".")) if depth < _MAX_DEPTH else []
+        found += [Path(parent, file) for file in files if not file.startswith(".") and is_image_file(Path(parent, file))]
+    names = sorted(file.relative_to(folder).as_posix() for file in found)
+    return tuple(ImageData(name, folder / name, condition_of(name)) for name in names)
+
+
+def find_model(path: Path) -> Path | None:
+    """Find the COLMAP model of a folder: itself, sparse/0, sparse, map, or the only sub-folder that holds one.
+
+    Raises SceneError when there is only a part of a model.
+    """
+    likely = (path, path / "sparse" / "0", path / "sparse", path / "map")
+    subfolders = [entry for entry in sorted(path.iterdir()) if entry.is_dir() and not entry.name.startswith(".")]
+    models = [folder for folder in likely if model_suffix(folder)] or [f for f in subfolders if model_suffix(f)]
+    if models:
+        return models[0]
+    for folder in likely:
+        present = sorted(file for file in _MODEL_FILES if (folder / file).is_file())
+        if present:
+            raise SceneError(f"{folder}: an incomplete COLMAP model, found {', '.join(present)}; {_EXPECTED}")
+    return None
+
+
+def _open_model(path: Path, model: Path) -> Scene:
+    scene_map, notes = load_map_with_notes(model, image_root=model)
+    root = _find_image_root(path, model, scene_map)
+    scene_map = with_image_root(scene_map, root)
+    named = path.resolve()
+    while named.name in ("0", "sparse") and named.parent != named:
+        named = named.parent
+    notes += _missing_note(scene_map.images, root)
+    return Scene(named.name, path, scene_map.images, (), scene_map, notes=notes)
+
+
+def _find_image_root(path: Path, model: Path, scene_map: SceneMap) -> Path:
+    """The folder under which most images of the map exist: where they were, images/ nearby, or beside the model."""
+    hint = image_root_hint(model)
+    above = model.resolve().parent
+    likely = (path / "images", model / "images", above / "images", above.parent / "images", path, model, above)
+    candidates = dict.fromkeys(([hint] if hint else []) + list(likely))
+    found = {root: sum((root / image.name).is_file() for image in scene_map.images) for root in candidates}
+    return max(candidates, key=lambda root: found[root])  # the first of equals
+
+
+def _missing_note(images: tuple[ImageData, ...], root: Path) -> tuple[str, ...]:
+    missing = [image.name for image in images if not image.path.is_file()]
+    if not missing:
+        return ()
+    return (f"{len(missing)} of {len(images)} images are missing under {root} (the first: {missing[0]}).",)
+
+
+def _open_scene_file(root: Path) -> Scene:
+    table = _read_toml(root / SCENE_FILE)
+    images = root / _text(table, root, "images", "images")
+    weights = _text(table, root, "weights", "")
+    scene_map, notes = None, ()
+    if _text(table, root, "map", ""):
+        scene_map, notes = load_map_with_notes(root / table["map"], vocabulary=weights or None, image_root=images)
+        scene_map = _with_gravity(scene_map, table, root)
+    reference = scene_map.images if scene_map else _reference_without_map(images, table, root)
+    queries = _queries(images, table, root)
+    return Scene(
+        name=_text(table, root, "name", root.resolve().name),
+        root=root,
+        reference=reference,
+        queries=queries,
+        map=scene_map,
+        kind=_text(table, root, "kind", ""),
+        weights=weights,
+        notes=notes + _missing_note(reference + queries, images),
+    )
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SceneError(f"{path}: not readable as TOML ({error})") from error
+    found = table.get("format"), table.get("version")
+    if found != (SCENE_FORMAT, SCENE_VERSION):
+        raise SceneError(
+            f"{path}: found format {found[0]!r} version {found[1]!r}, expected {SCENE_FORMAT!r} version {SCENE_VERSION}"
+        )
+    return table
+
+
+def _text(table: dict[str, Any], root: Path, key: str, default: str) -> str:
+    value = table.get(key, default)
+    if not isinstance(value, str):
+        raise SceneError(f"{root / SCENE_FILE}: {key} is {value!r}, expected text")
+    return value
+
+
+def _with_gravity(scene_map: SceneMap, table: dict[str, Any], root: Path) -> SceneMap:
+    if "gravity" not in table:
+        return scene_map
+    try:
+        gravity = np.array(table["gravity"], dtype=np.float64).reshape(3)
+        return replace(scene_map, gravity_in_world=gravity / np.linalg.norm(gravity))
+    except (ValueError, TypeError) as error:
+        raise SceneError(f"{root / SCENE_FILE}: gravity is {table['gravity']!r}, expected three numbers") from error
+
+
+def _reference_without_map(images: Path, table: dict[str, Any], root: Path) -> tuple[ImageData, ...]:
+    condition = _text(table, root, "reference_condition", "")
+    if not images.is_dir():
+        raise SceneError(f"{images}: no such folder of images, named by {root / SCENE_FILE}")
+    return tuple(image for image in list_images(images) if image.condition == condition)
+
+
+def _queries(images: Path, table: dict[str, Any], root: Path) -> tuple[ImageData, ...]:
+    if not _text(table, root, "queries", ""):
+        return ()
+    cameras = read_queries(root / table["queries"])
+    poses = read_poses(root / table["poses"]) if _text(table, root, "poses", "") else {}
+    return tuple(
+        ImageData(name, images / name, condition_of(name), camera, poses.get(name)) for name, camera in cameras.items()
+    )
