@@ -1,0 +1,97 @@
+"""When and where the native libraries are imported, and which Qt is refused.
+
+Their order is a crash source: on Windows torch has to come before Qt, on Linux torch before open3d, on macOS open3d
+before torch. Everywhere but on Windows they are imported after the window shows, off the GUI thread.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import threading
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.errors import InputError
+from core.records import Progress
+
+HEAVY = ("torch", "open3d", "pycolmap", "poselib")  # none of them may be loaded before the window shows
+_lock = threading.Lock()
+
+
+class UnsuitableQt(InputError):
+    """The installed Qt cannot run this program; the message says which one can."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pipelines:
+    """What the window asks of core, as plain functions, so that a test can bring its own.
+
+    ``localize``, ``match_pair`` are generators of Progress; the others return at once.
+    """
+
+    open_scene: Callable[[Path], Any]
+    open_pair: Callable[[Path, Path], Any]
+    available_weights: Callable[[], Mapping[str, Path]]
+    load_segmenter: Callable[[Any], Any]
+    localize: Callable[..., Generator]
+    match_pair: Callable[..., Generator]
+    explain: Callable[..., Any]
+    consistency: Callable[..., Any]
+
+
+def check_qt(qt_version: str, python: tuple[int, int] = sys.version_info[:2]) -> None:
+    """Refuse PySide6 6.12 on Python before 3.12: it loses references to None there, and the process dies after a while."""
+    if qt_version.split(".")[:2] >= ["6", "12"] and python < (3, 12):
+        raise UnsuitableQt(
+            f"PySide6 {qt_version} cannot run on Python {python[0]}.{python[1]}; "
+            "install PySide6-Essentials<6.12, or use Python 3.12 or newer"
+        )
+
+
+def before_qt() -> None:
+    """Import what has to come before Qt on this system."""
+    if sys.platform == "win32":
+        importlib.import_module("torch")
+
+
+def native_order(platform: str = sys.platform) -> tuple[str, ...]:
+    """The libraries that the window needs, in the order in which this system bears them."""
+    return ("open3d", "torch", "poselib", "pycolmap") if platform == "darwin" else ("torch", "poselib", "pycolmap")
+
+
+def load_natives() -> Generator[Progress, None, None]:
+    """Import the native libraries in order, once; call it off the GUI thread."""
+    names = native_order()
+    for index, name in enumerate(names):
+        yield Progress(f"loading {name}", index / len(names))
+        with _lock:
+            importlib.import_module(name)
+
+
+def core_pipelines() -> Pipelines:
+    """Bind the pipelines of core; each imports what it needs at its first call."""
+    return Pipelines(
+        open_scene=_late("core.scene.scene", "open_scene"),
+        open_pair=_late("core.scene.pair", "open_pair", heavy=False),
+        available_weights=_late("core.engine.segmenter", "available_weights"),
+        load_segmenter=_late("core.engine.segmenter", "load_segmenter"),
+        localize=_late("core.localizer.pipeline", "localize"),
+        match_pair=_late("core.localizer.pair", "match_pair"),
+        explain=_late("core.localizer.autopsy", "explain"),
+        consistency=_late("core.engine.consistency", "consistency_at_points"),
+    )
+
+
+def _late(module: str, name: str, heavy: bool = True) -> Callable[..., Any]:
+    """A function that imports itself at its first call, after the natives in their order where it needs them."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if heavy:
+            for _ in load_natives():
+                pass
+        return getattr(importlib.import_module(module), name)(*args, **kwargs)
+
+    return call

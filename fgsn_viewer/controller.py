@@ -1,0 +1,313 @@
+"""Intent to task, result to state. The only file that knows both the pipelines of core and the state of the window."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from PySide6.QtCore import QObject, Signal
+
+from core.records import ImageData, Localization, Scene
+from fgsn_viewer.bootstrap import Pipelines, core_pipelines
+from fgsn_viewer.state import ViewerState
+from fgsn_viewer.tables import MatchRows, localization_rows, pair_rows
+from fgsn_viewer.tasks import Failure, TaskRunner
+from fgsn_viewer.work import Found, Note, Request, Workbench, can_localize, first_reference, map_index
+
+DEFAULT_NETWORK = "world-100"
+log = logging.getLogger(__name__)
+
+
+class Controller(QObject):
+    """Turns what a person wants into tasks, and their answers into state."""
+
+    noted = Signal(str)  # a sentence for the log
+    failed = Signal(str, object)  # what was tried, Failure
+    opened = Signal(object)  # paths that were opened, for the list of recent scenes
+    networks_changed = Signal(object)  # names of the networks at hand
+    thumbnail_found = Signal(str, object)  # image name, (h, w, 3) u8 or None
+
+    def __init__(
+        self,
+        state: ViewerState,
+        tasks: TaskRunner,
+        pipelines: Callable[[], Pipelines] = core_pipelines,
+        network: str | Path | None = None,
+        parent: QObject | None = None,
+    ):
+        super().__init__(parent)
+        self.state, self.tasks = state, tasks
+        self._bench = Workbench(pipelines())
+        self._networks: Mapping[str, Path] = {}
+        self._networks_known = False
+        self._wanted = network  # by the user, "" for no labels; None: what the scene asks for
+        self._reference_is_chosen = False
+
+    # opening
+
+    def start(self) -> None:
+        """Load the libraries and look for networks, off the GUI thread."""
+        self.tasks.start(
+            "start", self._bench.networks, on_result=self._take_networks, on_failure=lambda f: self._fail("loading", f)
+        )
+
+    def open(self, paths: Sequence[Path], query: str | None = None) -> None:
+        """Open a scene, a COLMAP model, a folder of images, or two photographs (reference, query)."""
+        paths = tuple(Path(path) for path in paths)
+        self.tasks.start(
+            "open",
+            lambda: self._bench.open(paths),
+            on_result=lambda scene: self._take_scene(scene, paths, query),
+            on_failure=lambda failure: self._fail("opening", failure),
+        )
+
+    def close_scene(self) -> None:
+        self._stop_scene_tasks()
+        self.state.scene = None
+
+    def _take_scene(self, scene: Scene, paths: tuple[Path, ...], query: str | None) -> None:
+        self._stop_scene_tasks()
+        self.state.scene = scene
+        self.noted.emit(f"opened {scene.name}: {len(scene.reference)} reference images, {len(scene.queries)} queries")
+        for note in scene.notes:
+            self.noted.emit(note)
+        self.opened.emit(paths)
+        self._take_point_labels()
+        try:
+            first = scene.image(query) if query else (scene.queries or scene.reference)[0]
+        except KeyError as error:
+            self._fail("selecting", Failure(str(error.args[0])))
+            first = scene.images[0]
+        self.select_query(first.name)
+
+    def _stop_scene_tasks(self) -> None:
+        for channel in ("query", "all", "thumbnails"):
+            self.tasks.cancel(channel)
+
+    # choosing
+
+    def select_query(self, name: str) -> None:
+        """Show an image of the scene as the query, beside the best reference that is known."""
+        scene = self.state.scene
+        query = self._image(name)
+        if scene is None or query is None or query is self.state.query:
+            return
+        self._reference_is_chosen = False
+        self.state.query = query
+        self.state.reference = first_reference(scene, query)
+        self._examine()
+
+    def select_reference(self, name: str) -> None:
+        """Show this reference image beside the query; the localization no longer chooses."""
+        reference = self._image(name)
+        if reference is None or reference is self.state.reference:
+            return
+        self._reference_is_chosen = True
+        self.state.reference = reference
+        self._examine()
+
+    def step_query(self, step: int) -> None:
+        """Go to the next (1) or previous (-1) image in the order of the tree."""
+        names = [image.name for image in self.browsable()]
+        if names and self.state.query is not None and self.state.query.name in names:
+            self.select_query(names[(names.index(self.state.query.name) + step) % len(names)])
+        elif names:
+            self.select_query(names[0])
+
+    def step_condition(self, step: int) -> None:
+        """Go to the image with the same place in the next or previous condition."""
+        groups: dict[str, list[ImageData]] = {}
+        for image in self.browsable():
+            groups.setdefault(image.condition, []).append(image)
+        query = self.state.query
+        if query is None or query.condition not in groups:
+            return
+        conditions = list(groups)
+        place = groups[query.condition].index(query)
+        there = groups[conditions[(conditions.index(query.condition) + step) % len(conditions)]]
+        self.select_query(there[min(place, len(there) - 1)].name)
+
+    def browsable(self) -> tuple[ImageData, ...]:
+        """The images that one steps through, by condition: the queries, or all where there are none."""
+        scene = self.state.scene
+        if scene is None:
+            return ()
+        images = scene.queries or scene.reference
+        return tuple(image for condition in scene.conditions for image in images if image.condition == condition)
+
+    def select_network(self, network: str | Path | None) -> None:
+        """Use a network by name or file for the labels; "" for none, None for what the scene asks for."""
+        self._wanted = network
+        self.state.network = None
+        self._examine()
+
+    @property
+    def network(self) -> str | Path | None:
+        """The network that labels are asked from now, or None."""
+        if self._wanted == "":
+            return None
+        asked = self._wanted or (self.state.scene.weights if self.state.scene else "") or DEFAULT_NETWORK
+        if isinstance(asked, Path) or asked in self._networks or Path(asked).is_file():
+            return asked
+        return asked if self._wanted else next(iter(self._networks), None)
+
+    # localizing
+
+    def localize(self) -> None:
+        """Run the localization of the shown query anew."""
+        if self.state.scene is not None and self.state.query is not None:
+            self._bench.forget(self.state.scene, self.state.query)
+            self.state.localization = None
+            self._examine()
+
+    def localize_all(self) -> None:
+        """Localize every query that has no result yet, in the background; marks appear as results come."""
+        scene = self.state.scene
+        waiting = self.waiting_queries()
+        if scene is not None and waiting:
+            self.tasks.start(
+                "all",
+                lambda: self._bench.localize_all(scene, waiting),
+                on_part=self._take_part,
+                on_result=lambda _: self.noted.emit(f"localized {len(waiting)} queries"),
+                on_failure=lambda failure: self._fail("localizing", failure),
+            )
+
+    def waiting_queries(self) -> tuple[ImageData, ...]:
+        """Queries that can be localized and have no result yet."""
+        scene = self.state.scene
+        queries = self.browsable() if scene is not None and scene.queries else ()
+        return tuple(q for q in queries if can_localize(scene, q) and q.name not in self.state.outcomes)
+
+    def cancel(self) -> None:
+        """Stop whatever runs; what is shown stays."""
+        if not self.tasks.is_idle:
+            self.noted.emit("cancelled")
+        self.tasks.cancel()
+
+    # one selection, shown everywhere
+
+    def highlight(self, label: int | None) -> None:
+        self.state.highlight = None if label is None or label < 0 else int(label)
+
+    def isolate(self, label: int | None) -> None:
+        """Show one label alone; the same label again, or None, shows all."""
+        label = None if label is None or label < 0 else int(label)
+        self.state.isolated = None if label == self.state.isolated else label
+
+    def set_overlay(self, mode: str | None = None, opacity: float | None = None) -> None:
+        overlay = self.state.overlay
+        opacity = overlay.opacity if opacity is None else float(np.clip(opacity, 0, 1))
+        self.state.overlay = replace(overlay, mode=mode or overlay.mode, opacity=opacity)
+
+    def select_match(self, index: int | None) -> None:
+        """Select a match, and its map point with it."""
+        localization = self.state.localization
+        count = len(self.match_rows() or ())
+        index = None if index is None or not 0 <= index < count else int(index)
+        self.state.selected_match = index
+        if localization is not None:
+            self.state.selected_point = None if index is None else int(localization.matches.point_ids[index])
+
+    def select_point(self, point: int | None) -> None:
+        """Select a map point, and the best match of it with it."""
+        rows = self.match_rows()
+        found = np.flatnonzero(rows.point_ids == point) if rows is not None and point is not None else ()
+        self.state.selected_match = max(found, key=lambda i: (rows.inliers[i], rows.scores[i])).item() if len(found) else None
+        self.state.selected_point = None if point is None else int(point)
+
+    # what the views read
+
+    def match_rows(self) -> MatchRows | None:
+        """The matches of what is shown, as table columns, or None when there are none yet."""
+        scene, reference = self.state.scene, self.state.reference
+        if self.state.localization is not None:
+            image = None if reference is None else map_index(scene, reference)
+            return localization_rows(self.state.localization, scene.map, image)
+        if self.state.pair_matches is not None:
+            return pair_rows(self.state.pair_matches, reference.name)
+        return None
+
+    def ranked_references(self) -> list[tuple[ImageData, int | None]]:
+        """References to choose from: (image, inliers seen in it), best first; inliers None where unknown."""
+        scene = self.state.scene
+        if scene is None:
+            return []
+        ranking = self.state.localization.ranking if self.state.localization is not None else ()
+        inliers = {scene.map.images[index].name: count for index, count in ranking}
+        images = [image for image in scene.reference if image is not self.state.query]
+        order = sorted(range(len(images)), key=lambda i: (-inliers.get(images[i].name, -1), i))
+        return [(images[i], inliers.get(images[i].name)) for i in order]
+
+    def request_thumbnails(self, names: Sequence[str]) -> None:
+        images = [image for image in map(self._image, names) if image is not None]
+        self.tasks.start(
+            "thumbnails",
+            lambda: self._bench.thumbnails(images),
+            on_part=lambda part: self.thumbnail_found.emit(*part),
+            quiet=True,
+        )
+
+    # answers
+
+    def _examine(self) -> None:
+        """Compute what is missing for what is selected now; replaces the request before."""
+        state = self.state
+        if state.scene is None or state.query is None:
+            return
+        request = Request(state.scene, state.query, state.reference, self.network, not self._reference_is_chosen)
+        self.tasks.start(
+            "query",
+            lambda: self._bench.examine(request),
+            on_part=self._take_part,
+            on_failure=lambda failure: self._fail(f"working on {request.query.name}", failure),
+        )
+
+    def _take_part(self, part: Any) -> None:
+        if isinstance(part, Note):
+            self.noted.emit(part.sentence)
+        elif isinstance(part, Found):
+            self._take_found(part.field, part.value)
+
+    def _take_found(self, field: str, value: Any) -> None:
+        if field == "outcome":
+            self.state.outcomes = MappingProxyType({**self.state.outcomes, value.name: value})
+        elif field == "network_info":
+            self.state.network = value
+            self._take_point_labels()
+        else:
+            setattr(self.state, field, value)
+            if field == "localization":
+                self._log_localization(value)
+
+    def _log_localization(self, done: Localization) -> None:
+        result = done.result
+        counts = f"{len(done.features)} keypoints, {len(done.matches)} matches, {result.stats.num_inliers} inliers"
+        self.noted.emit(f"{done.query.name}: {counts}" + (f"; {result.failure}" if result.failure else ""))
+
+    def _take_networks(self, networks: Mapping[str, Path]) -> None:
+        self._networks, self._networks_known = dict(networks), True
+        self.networks_changed.emit(tuple(self._networks))
+        if self.state.query is not None and self.state.query_labels is None and self.network is not None:
+            self._examine()
+
+    def _take_point_labels(self) -> None:
+        """Take the map's labels if they are in the network's vocabulary; before a network is loaded, as they are."""
+        scene_map = self.state.scene.map if self.state.scene is not None else None
+        labels = scene_map.labels if scene_map is not None else None
+        network = self.state.network
+        fits = labels is not None and (network is None or labels.vocabulary == network.vocabulary)
+        self.state.point_labels = labels if fits else None
+
+    def _fail(self, what: str, failure: Failure) -> None:
+        self.noted.emit(failure.sentence)
+        self.failed.emit(what, failure)
+
+    def _image(self, name: str) -> ImageData | None:
+        scene = self.state.scene
+        return next((image for image in scene.images if image.name == name), None) if scene is not None else None

@@ -1,0 +1,137 @@
+"""Pure functions: the rows of the match and label tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from core.geometry import Array, frozen_array
+from core.records import LabelMap, Localization, Matches2D3D, PairMatches, SceneMap
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MatchRows:
+    """All matches as columns of length M. Absent values: NaN, or -1 for ids, labels and images.
+
+    ``points_ref`` (M, 2) f64 px is NaN where the reference that is shown does not see the match.
+    """
+
+    scores: Array
+    errors_px: Array
+    inliers: Array
+    point_ids: Array
+    images: Array
+    points_ref: Array
+    points_query: Array
+    image_names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        columns = {"scores": (np.float64, (None,)), "errors_px": (np.float64, (None,)), "inliers": (bool, (None,))}
+        columns |= {"point_ids": (np.int64, (None,)), "images": (np.int64, (None,))}
+        columns |= {"points_ref": (np.float64, (None, 2)), "points_query": (np.float64, (None, 2))}
+        for name, (dtype, shape) in columns.items():
+            object.__setattr__(self, name, frozen_array(getattr(self, name), dtype, shape, name))
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def shown(self) -> Array:
+        """Indices (S,) i64 of the matches that can be drawn between the two images."""
+        return np.flatnonzero(np.isfinite(self.points_ref).all(axis=1))
+
+    def labels(self, reference: LabelMap | None, query: LabelMap | None) -> tuple[Array, Array]:
+        """Labels (M,), (M,) i64 under the matches in both images; -1 where there are none."""
+        return _labels_at(reference, self.points_ref), _labels_at(query, self.points_query)
+
+
+def _labels_at(labels: LabelMap | None, points: Array) -> Array:
+    found = np.full(len(points), -1, np.int64)
+    seen = np.isfinite(points).all(axis=1)
+    if labels is not None and seen.any():
+        found[seen] = labels.at(points[seen])
+    return found
+
+
+def points_in_reference(matches: Matches2D3D, scene_map: SceneMap, image: int | None) -> tuple[Array, Array]:
+    """Which matches have a point that map image ``image`` sees (S,) i64, and where (S, 2) f64 px."""
+    observations = scene_map.observations
+    rows = np.flatnonzero(observations.image == (-1 if image is None else image))
+    row_of_point = np.full(len(scene_map.points3D), -1, np.int64)
+    row_of_point[observations.point[rows]] = rows
+    rows = row_of_point[matches.point_ids]
+    shown = np.flatnonzero(rows >= 0)
+    return shown, observations.points2D[rows[shown]].astype(np.float64)
+
+
+def localization_rows(localization: Localization, scene_map: SceneMap, image: int | None) -> MatchRows:
+    """The matches of a query with the map; drawn where the points lie in map image ``image``."""
+    matches, result = localization.matches, localization.result
+    points_ref = np.full((len(matches), 2), np.nan)
+    shown, points = points_in_reference(matches, scene_map, image)
+    points_ref[shown] = points
+    return MatchRows(
+        scores=matches.scores,
+        errors_px=result.reproj_errors_px,
+        inliers=result.inlier_mask,
+        point_ids=matches.point_ids,
+        images=matches.reference_image,
+        points_ref=points_ref,
+        points_query=matches.points2D,
+        image_names=tuple(item.name for item in scene_map.images),
+    )
+
+
+def pair_rows(pair: PairMatches, reference_name: str) -> MatchRows:
+    """The matches of two photographs; the error is the distance to the epipolar line in the query."""
+    count = len(pair.scores)
+    return MatchRows(
+        scores=pair.scores,
+        errors_px=epipolar_distance(pair),
+        inliers=pair.inlier_mask,
+        point_ids=np.full(count, -1),
+        images=np.zeros(count),
+        points_ref=pair.points_ref,
+        points_query=pair.points_query,
+        image_names=(reference_name,),
+    )
+
+
+def epipolar_distance(pair: PairMatches) -> Array:
+    """Distance (M,) f64 px of the query's point from the epipolar line of the reference's; NaN without geometry."""
+    if pair.fundamental is None:
+        return np.full(len(pair.scores), np.nan)
+    lines = np.c_[pair.points_ref, np.ones(len(pair.scores))] @ pair.fundamental.T
+    along = (np.c_[pair.points_query, np.ones(len(pair.scores))] * lines).sum(axis=1)
+    return np.abs(along) / np.maximum(np.hypot(lines[:, 0], lines[:, 1]), 1e-12)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelRows:
+    """The labels present on either side (R,): ``ids`` i64, ``share_ref``, ``share_query`` f64 in [0, 1], NaN without labels."""
+
+    ids: Array
+    share_ref: Array
+    share_query: Array
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def label_rows(reference: LabelMap | None, query: LabelMap | None) -> LabelRows:
+    """Shares of the labels that occur in either image, the largest first."""
+    sides = [side for side in (reference, query) if side is not None]
+    if not sides:
+        return LabelRows(np.zeros(0, np.int64), np.zeros(0), np.zeros(0))
+    count = max(side.num_labels for side in sides)
+    shares = [_shares(side, count) for side in (reference, query)]
+    total = np.nansum(shares, axis=0)
+    ids = np.argsort(-total, kind="stable")[: int((total > 0).sum())]
+    return LabelRows(ids, shares[0][ids], shares[1][ids])
+
+
+def _shares(labels: LabelMap | None, count: int) -> Array:
+    shares = np.full(count, np.nan)
+    if labels is not None:
+        shares[: labels.num_labels] = labels.shares()
+    return shares
