@@ -1,0 +1,135 @@
+"""Pure functions from records to what is painted: overlay pixels, outlines, match segments.
+
+Painted pixels are u32 0xAARRGGBB, premultiplied (QImage.Format_ARGB32_Premultiplied). Image positions are OpenCV
+pixels: the centre of the top-left pixel is (0, 0).
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from core.geometry import Array
+
+OUTLIER, INLIER = 0, 1
+OVERLAY_MODES = ("fill", "outline", "off")
+_HALO = np.uint32(0x8C000000)
+_DIM = 0.35
+_SHADE = 0.72  # how dark the photograph becomes where an isolated label is not
+
+
+def premultiplied(colors: Array, alpha: Array) -> Array:
+    """Pack (K, 3) u8 colours and (K,) alpha in [0, 1] as (K,) u32."""
+    a = np.rint(np.clip(alpha, 0, 1) * 255).astype(np.uint32)
+    rgb = (np.asarray(colors, np.uint32) * a[:, None] + 127) // 255
+    return (a << 24) | (rgb[:, 0] << 16) | (rgb[:, 1] << 8) | rgb[:, 2]
+
+
+def fill_lut(colors: Array, mode: str, opacity: float, highlight: int | None = None, isolated: int | None = None) -> Array:
+    """What each label paints over the photograph: (K + 1,) u32; the last entry is for pixels outside of the image.
+
+    ``colors`` (K, 3) u8. A highlighted label stands out and the others step back; an isolated one leaves its photograph
+    clear and shades the rest.
+    """
+    ids = np.arange(len(colors))
+    colors = np.array(colors, np.uint8)
+    alpha = np.full(len(colors), opacity if mode == "fill" else 0.0)
+    if mode != "off" and highlight is not None:
+        alpha = np.where(ids == highlight, max(opacity, 0.6) if mode == "fill" else 0.3, alpha * _DIM)
+    if mode != "off" and isolated is not None:
+        others = (ids != isolated) & (ids != (isolated if highlight is None else highlight))
+        colors[others] = 0
+        alpha[others] = _SHADE
+    return np.append(premultiplied(colors, alpha), np.uint32(0))
+
+
+def outline_lut(colors: Array, mode: str, highlight: int | None = None, isolated: int | None = None) -> Array:
+    """The colour of each label's outline, (K + 1,) u32; all zero where no outlines are drawn."""
+    num_labels = len(colors)
+    alpha = np.full(num_labels, 1.0 if mode == "outline" else 0.0)
+    chosen = [label for label in (highlight, isolated) if label is not None and label < num_labels]
+    if mode == "outline" and chosen:
+        alpha *= 0.0 if isolated is not None else _DIM
+        alpha[chosen] = 1.0
+    return np.append(premultiplied(colors, alpha), np.uint32(0))
+
+
+def sample_labels(labels: Array, columns: Array, rows: Array, outside: int) -> Array:
+    """Nearest labels (h, w) u16 at image ``columns`` (w,) and ``rows`` (h,) px (f64); ``outside`` where there is no image."""
+    height, width = labels.shape
+    x = np.floor(columns + 0.5).astype(np.int64)
+    y = np.floor(rows + 0.5).astype(np.int64)
+    in_x, in_y = (x >= 0) & (x < width), (y >= 0) & (y < height)
+    sampled = labels[np.clip(y, 0, height - 1)][:, np.clip(x, 0, width - 1)]
+    sampled[~in_y] = outside
+    sampled[:, ~in_x] = outside
+    return sampled
+
+
+def paint_labels(labels: Array, lut: Array) -> Array:
+    """Look every label up: (H, W) u32. Values past the table's end take its last entry."""
+    return np.take(lut, labels, mode="clip")
+
+
+def label_edges(labels: Array) -> tuple[Array, Array]:
+    """Where labels change: ``before`` (H, W) bool on the left or upper pixel of a change, ``after`` on the other."""
+    before = np.zeros(labels.shape, bool)
+    after = np.zeros(labels.shape, bool)
+    across = labels[:, 1:] != labels[:, :-1]
+    down = labels[1:] != labels[:-1]
+    before[:, :-1] |= across
+    before[:-1] |= down
+    after[:, 1:] |= across
+    after[1:] |= down
+    return before, after & ~before
+
+
+def paint_outlines(labels: Array, lut: Array) -> Array:
+    """Outlines of about 1.5 px in the labels' colours with a dark halo, (H, W) u32, at the size that is shown."""
+    before, after = label_edges(labels)
+    colors = paint_labels(labels, lut)
+    visible = colors != 0
+    before &= visible
+    after &= visible
+    line = before | after
+    near = cv2.dilate(line.astype(np.uint8), np.ones((3, 3), np.uint8)).view(bool)
+    painted = np.where(near, _HALO, np.uint32(0))
+    painted[before] = colors[before]
+    half = colors[after] >> 1 & np.uint32(0x7F7F7F7F)
+    painted[after] = half + np.uint32(0x46000000)
+    return painted
+
+
+def paint_contour(mask: Array) -> Array:
+    """A white contour of a (H, W) bool mask with a dark halo, (H, W) u32: it marks the highlighted label."""
+    kernel = np.ones((3, 3), np.uint8)
+    inside = mask.astype(np.uint8)
+    line = (inside - cv2.erode(inside, kernel, borderValue=1)).view(bool)
+    near = cv2.dilate(line.view(np.uint8), kernel).view(bool)
+    painted = np.where(near & ~mask, _HALO, np.uint32(0))
+    painted[line] = np.uint32(0xFFFFFFFF)
+    return painted
+
+
+def shown_matches(kinds: Array, scores: Array | None, limit: int | None, show_outliers: bool) -> Array:
+    """Indices (S,) i64 of the matches to draw: inliers before outliers, then the best scores; at most ``limit``."""
+    kinds = np.asarray(kinds)
+    order = np.lexsort((np.arange(len(kinds)), -(np.zeros(len(kinds)) if scores is None else scores), kinds != INLIER))
+    if not show_outliers:
+        order = order[kinds[order] == INLIER]
+    return order[:limit]
+
+
+def nearest_segment(starts: Array, ends: Array, position: Array, radius: float) -> int | None:
+    """Index of the segment (N, 2) to (N, 2) nearest to ``position`` (2,) within ``radius`` px; end points count double."""
+    if not len(starts):
+        return None
+    along = ends - starts
+    squared = np.maximum((along**2).sum(axis=1), 1e-12)
+    t = np.clip(((position - starts) * along).sum(axis=1) / squared, 0, 1)
+    to_line = np.linalg.norm(starts + t[:, None] * along - position, axis=1)
+    to_end = np.minimum(np.linalg.norm(starts - position, axis=1), np.linalg.norm(ends - position, axis=1))
+    distance = np.minimum(to_line, to_end / 2 - 0.5)
+    distance[~np.isfinite(distance)] = np.inf
+    index = int(np.argmin(distance))
+    return index if distance[index] <= radius else None
