@@ -1,0 +1,183 @@
+"""Cluster labels: PCA whitening, L2 normalisation, k-means (PAPER 2.2), in torch on any device."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from core.errors import InputError, WeightsError
+from core.geometry import Array, frozen_array
+from core.images import write_atomic
+from core.records import Progress, setting
+
+_CHUNK_ROWS = 16384
+_SPLIT = 1 / 1024  # how far an empty cluster's new centre is moved from the centre that it was copied from
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterConfig:
+    num_clusters: int = setting(100, minimum=1, help="number of clusters K")
+    max_dims: int = setting(256, minimum=1, help="dimensions kept by the PCA whitening")
+    num_iterations: int = setting(20, minimum=1, help="k-means iterations")
+    init: str = setting("k-means++", help="k-means++ or random")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClusterModel:
+    """From features to labels: y = x @ A + b, L2 normalised, nearest of the centroids (PAPER 2.2).
+
+    ``A`` (D_in, D_out) f32, ``b`` (D_out,) f32, ``centroids`` (K, D_out) f32.
+    """
+
+    A: Array
+    b: Array
+    centroids: Array
+
+    def __post_init__(self) -> None:
+        dims = np.shape(self.A)[-1] if np.ndim(self.A) else None
+        for name, shape in (("A", (None, None)), ("b", (dims,)), ("centroids", (None, dims))):
+            object.__setattr__(self, name, frozen_array(getattr(self, name), np.float32, shape, f"ClusterModel.{name}"))
+
+    @property
+    def num_clusters(self) -> int:
+        return len(self.centroids)
+
+    def project(self, features: Tensor) -> Tensor:
+        """Whiten and L2-normalise features (N, D_in) to (N, D_out) f32."""
+        A, b = (torch.tensor(array, device=features.device) for array in (self.A, self.b))
+        return torch.nn.functional.normalize(features.float() @ A + b, dim=1)
+
+    def assign(self, features: Tensor) -> Tensor:
+        """Labels (N,) i64 of features (N, D_in)."""
+        centroids = torch.tensor(self.centroids, device=features.device)
+        labels = [assign(self.project(chunk), centroids)[0] for chunk in features.split(_CHUNK_ROWS)]
+        return torch.cat(labels) if labels else torch.zeros(0, dtype=torch.long, device=features.device)
+
+    def assign_map(self, features: Tensor) -> Tensor:
+        """Labels (N, h, w) i64 of feature maps (N, D_in, h, w)."""
+        count, dims, height, width = features.shape
+        return self.assign(features.permute(0, 2, 3, 1).reshape(-1, dims)).reshape(count, height, width)
+
+    def save(self, path: Path) -> None:
+        """Write safetensors with the names that the paper's own centroid files use (PAPER 1.4)."""
+        tensors = {
+            "cluster_centroids": torch.tensor(self.centroids),
+            "pca_transform_Amat": torch.tensor(self.A),
+            "pca_transform_bvec": torch.tensor(self.b),
+        }
+        write_atomic(path, lambda name: save_file(tensors, name))
+
+    @classmethod
+    def load(cls, path: Path) -> ClusterModel:
+        """Read what ``save`` wrote; WeightsError when the file is something else."""
+        try:
+            tensors = load_file(path)
+            return cls(
+                *(tensors[f"{name}"].numpy() for name in ("pca_transform_Amat", "pca_transform_bvec", "cluster_centroids"))
+            )
+        except (SafetensorError, KeyError, ValueError) as error:
+            raise WeightsError(f"{path}: not a cluster model ({error}); expected centroids and a PCA transform") from error
+
+
+def pca_whitening(features: Tensor, max_dims: int) -> tuple[Tensor, Tensor]:
+    """Fit y = (x - mu) V lambda^-1/2 on features (N, D); return A (D, D_out), b (D_out,) f32 with y = x @ A + b.
+
+    Computed in float64 from the eigenvectors of the covariance, largest first. D_out = min(max_dims, D), less
+    directions without variance, which whitening would turn into noise.
+    """
+    count, dims = features.shape
+    mean = features.double().mean(0)
+    covariance = torch.zeros(dims, dims, dtype=torch.float64, device=features.device)
+    for chunk in features.split(_CHUNK_ROWS):
+        centred = chunk.double() - mean
+        covariance += centred.T @ centred
+    values, vectors = torch.linalg.eigh(covariance / max(1, count - 1))
+    values, vectors = values.flip(0), vectors.flip(1)
+    rank = int((values > 1e-9 * values[0].clamp(min=1e-30)).sum())
+    kept = min(max_dims, dims, rank)
+    if kept == 0:
+        raise InputError(f"{count} features do not vary at all, expected features of different places")
+    A = vectors[:, :kept] * values[:kept].rsqrt()
+    return A.float(), (-mean @ A).float()
+
+
+def assign(points: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:
+    """Nearest centroid (N,) i64 in L2 of each point (N, D), and the squared distance (N,) f32; ties go to the lower id."""
+    labels, distances = [], []
+    squares = centroids.square().sum(1)
+    for chunk in points.split(_CHUNK_ROWS):
+        relative, label = (squares - 2 * chunk @ centroids.T).min(1)
+        labels.append(label)
+        distances.append((relative + chunk.square().sum(1)).clamp(min=0))
+    if not labels:
+        return torch.zeros(0, dtype=torch.long, device=points.device), torch.zeros(0, device=points.device)
+    return torch.cat(labels), torch.cat(distances)
+
+
+def initial_centroids(points: Tensor, num_clusters: int, init: str, seed: int) -> Tensor:
+    """Choose (K, D) of the points as starts: ``random`` without replacement, or ``k-means++`` (Arthur 2007)."""
+    random = np.random.default_rng(seed)
+    if init == "random":
+        return points[torch.from_numpy(np.sort(random.choice(len(points), num_clusters, replace=False)))]
+    if init != "k-means++":
+        raise ValueError(f"init is {init!r}, expected 'random' or 'k-means++'")
+    chosen = [int(random.integers(len(points)))]
+    nearest = torch.full((len(points),), torch.inf, device=points.device)
+    for _ in range(num_clusters - 1):
+        nearest = torch.minimum(nearest, (points - points[chosen[-1]]).square().sum(1))
+        weights = nearest.double().cumsum(0)
+        free = float(weights[-1]) > 0
+        draw = torch.searchsorted(weights, random.random() * float(weights[-1])) if free else random.integers(len(points))
+        chosen.append(min(int(draw), len(points) - 1))
+    return points[torch.tensor(chosen, device=points.device)]
+
+
+def update_centroids(points: Tensor, labels: Tensor, centroids: Tensor, random: np.random.Generator) -> Tensor:
+    """Means (K, D) of the points of each label; an empty cluster takes a random non-empty one's centre (PAPER 2.2).
+
+    The two centres are moved apart a little along every second axis, or the copy would stay empty.
+    """
+    count = torch.bincount(labels, minlength=len(centroids))
+    sums = torch.zeros_like(centroids, dtype=torch.float64).index_add_(0, labels, points.double())
+    updated = (sums / count.clamp(min=1)[:, None]).to(points.dtype)
+    donors = np.flatnonzero(count.cpu().numpy() > 1)
+    for empty in np.flatnonzero(count.cpu().numpy() == 0):
+        donor = int(random.choice(donors)) if len(donors) else int(labels[0])
+        sign = torch.ones(points.shape[1], device=points.device)
+        sign[1::2] = -1
+        updated[empty] = updated[donor] * (1 + _SPLIT * sign)
+        updated[donor] = updated[donor] * (1 - _SPLIT * sign)
+    return updated
+
+
+def kmeans(points: Tensor, centroids: Tensor, num_iterations: int, seed: int) -> Generator[Progress, None, Tensor]:
+    """Run Lloyd's k-means on points (N, D) from the given centroids (K, D); return centroids (K, D)."""
+    random = np.random.default_rng([seed, 1])
+    for iteration in range(num_iterations):
+        labels, distances = assign(points, centroids)
+        centroids = update_centroids(points, labels, centroids, random)
+        inertia = float(distances.mean())
+        yield Progress(f"k-means {iteration + 1} of {num_iterations}: {inertia:.4f}", (iteration + 1) / num_iterations)
+    return centroids
+
+
+def fit_clusters(features: Tensor, config: ClusterConfig, seed: int) -> Generator[Progress, None, ClusterModel]:
+    """Fit PCA whitening, L2 normalisation and k-means on features (N, D) (PAPER 2.2 steps 3 and 4).
+
+    Raises InputError when there are fewer features than clusters.
+    """
+    if len(features) < config.num_clusters:
+        raise InputError(f"{len(features)} features for {config.num_clusters} clusters, expected at least one a cluster")
+    yield Progress("PCA whitening", 0.0)
+    A, b = pca_whitening(features, config.max_dims)
+    points = torch.nn.functional.normalize(features.float() @ A + b, dim=1)
+    centroids = initial_centroids(points, config.num_clusters, config.init, seed)
+    centroids = yield from kmeans(points, centroids, config.num_iterations, seed)
+    return ClusterModel(A.cpu().numpy(), b.cpu().numpy(), centroids.cpu().numpy())
