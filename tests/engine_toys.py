@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from core.engine.dataset import Shard, TrainingSet, write_shard
 from core.engine.network import PSPNet, PSPNetConfig, small_config
@@ -17,10 +19,6 @@ SIZE = (65, 89)  # not square
 
 def toy_network(num_labels: int = 4) -> PSPNet:
     """A network of a few thousand weights with the shipped structure."""
-    from dataclasses import replace
-
-    import torch
-
     with torch.random.fork_rng():
         torch.manual_seed(0)
         shape: PSPNetConfig = replace(
@@ -32,6 +30,7 @@ def toy_network(num_labels: int = 4) -> PSPNet:
             pyramid_width=8,
             feature_width=16,
             aux_width=8,
+            dropout=0.0,
         )
         return PSPNet(shape)
 

@@ -181,6 +181,7 @@ def sample_features(maps: list[Tensor], view: View, max_features: int, random: n
     ``maps`` (D, h, w): of the reference image, and, to average over conditions, of all others.
     """
     dims, height, width = maps[0].shape
+    size = view.images.shape[1:3]
     sums = maps[0].reshape(dims, -1).clone()
     counts = torch.ones(height * width)
     for other, points in zip(maps[1:], view.correspondences, strict=len(maps) > 1):
@@ -190,7 +191,7 @@ def sample_features(maps: list[Tensor], view: View, max_features: int, random: n
         sums.index_add_(1, here, other.reshape(dims, -1)[:, there])
         counts.index_add_(0, here, torch.ones(len(here)))
     pooled = sums / counts
-    seen = [_flat_cells(points.points_ref, view.images.shape[1:3], (height, width)) for points in view.correspondences]
+    seen = [_flat_cells(points.points_ref, size, (height, width)) for points in view.correspondences]
     matched = torch.cat(seen).unique().numpy() if seen else np.zeros(0, np.int64)
     count = min(max_features // 2, len(matched))
     chosen = random.choice(matched, count, replace=False) if count else matched
