@@ -134,17 +134,19 @@ def scene_map_from_model(model: ColmapModel, image_root: Path) -> SceneMap:
         )
         for image in images
     )
-    return SceneMap(model.points3D, model.rgb, data, _observations(images, model.point_ids))
+    return SceneMap(model.points3D, model.rgb, data, observations_of(images, model.point_ids)[0])
 
 
-def _observations(images: list[ColmapImage], point_ids: Array) -> Observations:
+def observations_of(images: list[ColmapImage], point_ids: Array) -> tuple[Observations, Array]:
+    """The observations of images in the order given, sorted by point; and each one's keypoint (T,) in its image."""
     seen = [image.point3D_ids >= 0 for image in images]
     ids = np.concatenate([image.point3D_ids[s] for image, s in zip(images, seen)] or [np.zeros(0, np.int64)])
     points2D = np.concatenate([image.points2D[s] for image, s in zip(images, seen)] or [np.zeros((0, 2))])
     image_index = np.repeat(np.arange(len(images)), [int(s.sum()) for s in seen])
     point = np.searchsorted(point_ids, ids)
     order = np.lexsort((image_index, point))
-    return Observations(point[order], image_index[order], points2D[order])
+    keypoint = np.concatenate([np.flatnonzero(s) for s in seen] or [np.zeros(0, np.int64)])
+    return Observations(point[order], image_index[order], points2D[order]), keypoint[order]
 
 
 def read_scene_map(path: str | Path, image_root: Path) -> SceneMap:
