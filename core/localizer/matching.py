@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 
 from core.errors import InputError
 from core.geometry import Array
 from core.localizer.features import dequantize_descriptors
+from core.localizer.steps import finish
 from core.records import Features, Matches2D3D, Progress, SceneMap, setting
 
-T = TypeVar("T")
 _QUERY_CHUNK = 1024
 _MAP_CHUNK = 16_384  # one block of similarities is 64 MB, whatever the size of the map
 
@@ -37,11 +36,11 @@ def match_features(a: Features, b: Features, config: MatchConfig = MatchConfig()
     if not len(a) or not len(b):
         return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32)
     points = np.arange(len(b))
-    best, first, second = _drain(_nearest_two(a.descriptors, b.descriptors, points))
+    best, first, second = finish(_nearest_two(a.descriptors, b.descriptors, points))
     scores = _ratio_scores(first, second)
     keep = scores > 1 - config.ratio
     if config.one_to_one:
-        back = _drain(_nearest_two(b.descriptors, a.descriptors, np.arange(len(a))))[0]
+        back = finish(_nearest_two(b.descriptors, a.descriptors, np.arange(len(a))))[0]
         keep &= back[best] == np.arange(len(a))
     index = np.flatnonzero(keep)
     return index, best[index], scores[index]
@@ -53,7 +52,7 @@ def match_to_map(features: Features, scene_map: SceneMap, config: MatchConfig = 
     Each keypoint gives at most one match; memory does not grow with the map. A map with a single point is compared with
     an unrelated descriptor. Raises InputError when the map has no descriptors, other ones, or values are not finite.
     """
-    return _drain(match_to_map_steps(features, scene_map, config))
+    return finish(match_to_map_steps(features, scene_map, config))
 
 
 def match_to_map_steps(
@@ -164,12 +163,3 @@ def _matches(features: Features, scene_map: SceneMap, keypoint: Array, observati
         points2D_ref=observations.points2D[observation],
         keypoint=keypoint,
     )
-
-
-def _drain(steps: Generator[Progress, None, T]) -> T:
-    """Run a long task to its end and return its result."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            return stop.value

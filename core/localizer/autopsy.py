@@ -1,0 +1,243 @@
+"""Why a query was localized, or why not: decision rules over numbers that anyone can check."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial import ConvexHull, QhullError
+
+from core.evaluation.recall import outcome
+from core.geometry import Array, Camera, Rigid3d
+from core.localizer.ransac import RansacConfig, reprojection_errors
+from core.localizer.uncertainty import log10_false_alarms, pose_uncertainty
+from core.records import Localization, SceneMap
+
+FEW_KEYPOINTS = 100
+FEW_MAP_POINTS = 50
+SMALL_IMAGE_SHARE = 0.05
+ONE_DEPTH = 1.15  # 95th over 5th percentile of the inliers' depths
+_SAMPLE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One number behind a verdict, and the sentence that says what it means."""
+
+    name: str
+    value: float
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Autopsy:
+    """``verdict`` one word of ``VERDICTS``; ``cause`` one sentence; ``evidence`` the numbers; ``remedy`` what would help."""
+
+    verdict: str
+    cause: str
+    evidence: tuple[Evidence, ...]
+    remedy: str = ""
+
+
+VERDICTS = {
+    "localized": "a pose that many matches agree with",
+    "weak": "a pose whose inliers fix it badly",
+    "wrong pose": "a pose far from the known one",
+    "few keypoints": "the image shows too little structure",
+    "outside the map": "the map has too few points where the query was taken",
+    "few matches": "too few descriptors resemble the map's",
+    "wrong matches": "the matches point at wrong places",
+    "missed": "enough right matches, but the search did not find them",
+    "no consensus": "the matches do not agree on a pose",
+    "degenerate": "the agreeing matches do not fix a pose",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the rules look at. Values about the inliers are None without a pose, those about the truth without a known one."""
+
+    condition: str
+    failure: str | None
+    min_inliers: int
+    num_keypoints: int
+    num_matches: int
+    num_inliers: int
+    image_share: float | None = None
+    depth_ratio: float | None = None
+    position_std_m: float | None = None
+    rotation_std_deg: float | None = None
+    log10_chance: float | None = None
+    num_right: int | None = None
+    num_right_inliers: int | None = None
+    num_visible: int | None = None
+    outcome: str = "unknown"
+    position_error_m: float | None = None
+    rotation_error_deg: float | None = None
+
+
+def explain(localization: Localization, scene_map: SceneMap) -> Autopsy:
+    """Name the cause of one query's result, with the evidence and what would fix it.
+
+    Where the true pose is known, matches are right when their point projects within the RANSAC threshold under it.
+    """
+    facts = measure(localization, scene_map)
+    verdict, cause, remedy = _failed(facts) if facts.failure else _posed(facts)
+    return Autopsy(verdict, cause, _evidence(facts), remedy)
+
+
+def measure(localization: Localization, scene_map: SceneMap) -> Facts:
+    """Compute the numbers that ``explain`` decides by."""
+    result, query = localization.result, localization.query
+    defaults = RansacConfig()
+    max_error = result.config.get("max_error_px", defaults.max_error_px)
+    values: dict = {}
+    if query.camera is not None and result.cam_from_world is not None:
+        values |= _about_inliers(localization, scene_map, query.camera, max_error)
+    if query.camera is not None and query.cam_from_world is not None:
+        values |= _about_truth(localization, scene_map, query.camera, query.cam_from_world, max_error)
+    if localization.error is not None:
+        values |= {
+            "position_error_m": localization.error.position_m,
+            "rotation_error_deg": localization.error.rotation_deg,
+            "outcome": outcome(localization.error, result.failure is not None),
+        }
+    return Facts(
+        condition=query.condition,
+        failure=result.failure,
+        min_inliers=result.config.get("min_inliers", defaults.min_inliers),
+        num_keypoints=len(localization.features),
+        num_matches=len(localization.matches),
+        num_inliers=int(result.inlier_mask.sum()),
+        **values,
+    )
+
+
+def hull_share(points2D: Array, width: int, height: int) -> float:
+    """Share of a ``width`` x ``height`` image that the convex hull of (N, 2) px covers; 0 for fewer than three or a line."""
+    if len(points2D) < 3:
+        return 0.0
+    try:
+        return float(ConvexHull(points2D).volume) / (width * height)
+    except QhullError:
+        return 0.0
+
+
+def _about_inliers(localization: Localization, scene_map: SceneMap, camera: Camera, max_error: float) -> dict:
+    matches, result = localization.matches, localization.result
+    points3D = scene_map.points3D[matches.point_ids[result.inlier_mask]]
+    depths = result.cam_from_world.apply(points3D)[:, 2]
+    near, far = np.percentile(depths, [5, 95])
+    noise = max(0.5, float(np.sqrt(np.mean(result.reproj_errors_px[result.inlier_mask] ** 2) / 2)))
+    position_m, rotation_deg = pose_uncertainty(result.cam_from_world, points3D, camera, noise)
+    chance = np.pi * max_error**2 / (camera.width * camera.height)
+    return {
+        "image_share": hull_share(matches.points2D[result.inlier_mask], camera.width, camera.height),
+        "depth_ratio": float(far / near),
+        "position_std_m": position_m,
+        "rotation_std_deg": rotation_deg,
+        "log10_chance": log10_false_alarms(len(points3D), len(matches), _SAMPLE, chance),
+    }
+
+
+def _about_truth(
+    localization: Localization, scene_map: SceneMap, camera: Camera, truth: Rigid3d, max_error: float
+) -> dict[str, int]:
+    matches = localization.matches
+    errors = reprojection_errors(truth, matches.points2D, scene_map.points3D[matches.point_ids], camera)
+    right = errors <= max_error
+    return {
+        "num_right": int(right.sum()),
+        "num_right_inliers": int((right & localization.result.inlier_mask).sum()),
+        "num_visible": int(visible_from(truth, scene_map, camera).sum()),
+    }
+
+
+def visible_from(cam_from_world: Rigid3d, scene_map: SceneMap, camera: Camera) -> Array:
+    """Map points (P,) bool inside the image and, where the map knows it, at a distance they were seen from (10 % slack)."""
+    with np.errstate(invalid="ignore"):
+        pixels = camera.project(cam_from_world.apply(scene_map.points3D))
+        seen = ((pixels >= -0.5) & (pixels < (camera.width - 0.5, camera.height - 0.5))).all(axis=1)
+    if scene_map.visibility is not None:
+        distance = np.linalg.norm(scene_map.points3D - cam_from_world.center(), axis=1)
+        low, high = scene_map.visibility.min_distance, scene_map.visibility.max_distance
+        seen &= (distance > 0.9 * low) & (distance < 1.1 * high)
+    return seen
+
+
+def _failed(facts: Facts) -> tuple[str, str, str]:
+    """Verdict, cause and remedy of a query without a pose: the first rule that holds, from the image to the search."""
+    season = f" in {facts.condition}" if facts.condition else ""
+    if facts.num_keypoints < FEW_KEYPOINTS:
+        cause = f"only {facts.num_keypoints} keypoints found: the image is too dark, blurred, plain or small"
+        return "few keypoints", cause, "lower the contrast threshold, or use a sharper, brighter or larger image"
+    if facts.num_visible is not None and facts.num_visible < FEW_MAP_POINTS:
+        cause = f"the map has only {facts.num_visible} points in view of the true pose"
+        return "outside the map", cause, "add reference images of this place to the map"
+    if facts.num_matches < facts.min_inliers:
+        cause = f"{facts.num_keypoints} keypoints, but only {facts.num_matches} resemble a point of the map"
+        return "few matches", cause, "raise the ratio, or add reference images from this condition"
+    if facts.failure and facts.failure.startswith("degenerate"):
+        return "degenerate", facts.failure, "use an image with more structure around the agreeing points"
+    if facts.num_right is not None and facts.num_right < facts.min_inliers:
+        cause = (
+            f"of {facts.num_matches} matches only {facts.num_right} point at the right place: descriptors do not hold{season}"
+        )
+        return "wrong matches", cause, "choose matches by their labels, or add reference images from this condition"
+    if facts.num_right is not None:
+        cause = f"{facts.num_right} of {facts.num_matches} matches are right, but the search did not find their pose"
+        return "missed", cause, "allow more iterations, lower the ratio, or choose matches by their labels"
+    cause = f"{facts.num_matches} matches, but fewer than {facts.min_inliers} agree on any pose"
+    return "no consensus", cause, "check the camera's intrinsics, lower the ratio, or choose matches by their labels"
+
+
+def _posed(facts: Facts) -> tuple[str, str, str]:
+    """Verdict, cause and remedy of a query with a pose."""
+    agree = f"{facts.num_inliers} of {facts.num_matches} matches agree"
+    if facts.outcome == "bad":
+        far = f"{facts.position_error_m:.1f} m and {facts.rotation_error_deg:.1f} deg from the true one"
+        cause = f"{agree} on a pose {far}; {facts.num_right_inliers} of them are right"
+        return "wrong pose", cause, "ask for more inliers, or choose matches by their labels"
+    reasons = _weaknesses(facts)
+    if reasons:
+        return (
+            "weak",
+            f"{agree}, but {' and '.join(reasons)}",
+            "treat the pose with care; more or wider spread matches would fix it",
+        )
+    return "localized", f"localized: {agree}", ""
+
+
+def _weaknesses(facts: Facts) -> list[str]:
+    reasons = []
+    if facts.log10_chance is not None and facts.log10_chance > 0:
+        reasons.append("so many could agree by chance")
+    if facts.image_share is not None and facts.image_share < SMALL_IMAGE_SHARE:
+        reasons.append(f"they lie within {100 * facts.image_share:.1f} % of the image")
+    if facts.depth_ratio is not None and facts.depth_ratio < ONE_DEPTH:
+        reasons.append("they all lie at one depth")
+    return reasons
+
+
+def _evidence(facts: Facts) -> tuple[Evidence, ...]:
+    known = [
+        Evidence("keypoints", facts.num_keypoints, f"{facts.num_keypoints} keypoints found in the query"),
+        Evidence("matches", facts.num_matches, f"{facts.num_matches} of them match a point of the map"),
+        Evidence("inliers", facts.num_inliers, f"{facts.num_inliers} matches agree with the returned pose"),
+    ]
+    sentences = {
+        "num_visible": "{:.0f} map points are in view of the true pose",
+        "num_right": "{:.0f} matches point at the right place under the true pose",
+        "image_share": "the inliers span {:.1%} of the image",
+        "depth_ratio": "the farthest inliers are {:.1f} times as far as the nearest",
+        "position_std_m": "the inliers fix the position to {:.3f} m (one standard deviation)",
+        "rotation_std_deg": "the inliers fix the rotation to {:.3f} deg (one standard deviation)",
+        "log10_chance": "chance alone would give so many inliers 10^{:.0f} times",
+        "position_error_m": "the camera is {:.3f} m from its true position",
+        "rotation_error_deg": "the camera is turned by {:.2f} deg from its true rotation",
+    }
+    for name, sentence in sentences.items():
+        value = getattr(facts, name)
+        if value is not None:
+            known.append(Evidence(name.removeprefix("num_"), float(value), sentence.format(value)))
+    return tuple(known)

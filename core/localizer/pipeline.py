@@ -1,0 +1,128 @@
+"""One query from pixels to pose: features, matches to the map, a method's choice among them, RANSAC, ranking."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from core.errors import ImageError, InputError
+from core.evaluation.errors import pose_error
+from core.geometry import Array
+from core.images import read_image
+from core.localizer.features import FeatureConfig, extract_features, extractor_id
+from core.localizer.matching import MatchConfig, match_to_map_steps, require_matchable
+from core.localizer.ransac import RansacConfig, estimate_pose
+from core.records import (
+    ImageData,
+    LabelMap,
+    Localization,
+    LocalizationResult,
+    Matches2D3D,
+    Progress,
+    SceneMap,
+    setting,
+)
+
+Method = Callable[[Matches2D3D, SceneMap, LabelMap | None], Array | None]
+"""Choose the matches (M,) bool that RANSAC may use, from what their labels say; None keeps all."""
+
+
+def keep_all(matches: Matches2D3D, scene_map: SceneMap, labels: LabelMap | None) -> None:
+    """The baseline of PAPER 3.2: every match goes to RANSAC, labels or not."""
+
+
+METHODS: dict[str, Method] = {"p3p": keep_all}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalizerConfig:
+    features: FeatureConfig = field(default_factory=FeatureConfig)
+    matching: MatchConfig = field(default_factory=MatchConfig)
+    ransac: RansacConfig = field(default_factory=RansacConfig)
+    method: str = setting("p3p", help="how labels choose among the matches")
+
+
+def localize(
+    query: ImageData,
+    scene_map: SceneMap,
+    config: LocalizerConfig = LocalizerConfig(),
+    seed: int = 0,
+    image: Array | None = None,
+    labels: LabelMap | None = None,
+) -> Generator[Progress, None, Localization]:
+    """Localize one query: yields Progress, returns a Localization, which holds a failure where no pose was found.
+
+    ``image`` RGB (H, W, 3) u8 is read from ``query.path`` when not given. Raises InputError for an unknown method, a
+    query without intrinsics or of another size than its camera, and a map that cannot be matched; ImageError or
+    FileNotFoundError for an unreadable image.
+    """
+    method = _method(config.method)
+    require_matchable(extractor_id(config.features), scene_map)
+    if query.camera is None:
+        raise InputError(f"{query.path}: no intrinsics are known for this query; a pose needs its camera")
+    yield Progress(f"Finding keypoints in {query.name}", 0.0)
+    image = read_image(query.path) if image is None else image
+    _require_size(query, image)
+    features = extract_features(image, config.features)
+    matches = yield from match_to_map_steps(features, scene_map, config.matching)
+    yield Progress("Estimating the pose", 0.9)
+    keep = method(matches, scene_map, labels)
+    result = estimate_pose(matches, scene_map, query.camera, config.ransac, seed, keep=keep, method=config.method)
+    yield Progress("Ranking the reference images", 1.0)
+    known = result.cam_from_world is not None and query.cam_from_world is not None
+    error = pose_error(result.cam_from_world, query.cam_from_world) if known else None
+    return Localization(query, features, matches, result, rank_references(matches, result, scene_map), error)
+
+
+def rank_references(matches: Matches2D3D, result: LocalizationResult, scene_map: SceneMap) -> tuple[tuple[int, int], ...]:
+    """Order the map images as (index, number of inliers whose point it saw): most inliers first, then most matches.
+
+    Images that saw none of the matched points are left out. After a failure the inliers are 0 and the matches decide.
+    One inlier counts in every image that saw its point, so the numbers do not add up to the inliers.
+    """
+    num_images = max(1, len(scene_map.images), int(scene_map.observations.image.max(initial=0)) + 1)
+    num_matches = _count_seen(matches.point_ids, scene_map, num_images)
+    num_inliers = _count_seen(matches.point_ids[result.inlier_mask], scene_map, num_images)
+    order = np.lexsort((np.arange(num_images), -num_matches, -num_inliers))
+    return tuple((int(image), int(num_inliers[image])) for image in order if num_matches[image])
+
+
+def matches_seen_in(matches: Matches2D3D, scene_map: SceneMap, image: int) -> tuple[Array, Array]:
+    """Matches whose point was seen in map image ``image``: their indices (S,) i64 and the pixels (S, 2) f32 there.
+
+    These are the lines to draw between the query and that image; the inliers among them are its number in the ranking.
+    """
+    observations = scene_map.observations
+    rows = np.flatnonzero(observations.image == image)
+    row_of_point = np.full(len(scene_map.points3D), -1)
+    row_of_point[observations.point[rows[::-1]]] = rows[::-1]  # the first, where one image saw a point twice
+    row = row_of_point[matches.point_ids]
+    index = np.flatnonzero(row >= 0)
+    matched_here = matches.reference_image[index] == image  # the observation that was matched goes before others
+    return index, np.where(matched_here[:, None], matches.points2D_ref[index], observations.points2D[row[index]])
+
+
+def _count_seen(point_ids: Array, scene_map: SceneMap, num_images: int) -> Array:
+    """Number (num_images,) of the given matches whose point each map image saw."""
+    observations = scene_map.observations
+    times = np.bincount(point_ids, minlength=len(scene_map.points3D))
+    rows = np.flatnonzero(times[observations.point])
+    seen = np.unique(observations.point[rows].astype(np.int64) * num_images + observations.image[rows])
+    return np.bincount(seen % num_images, weights=times[seen // num_images], minlength=num_images).astype(np.int64)
+
+
+def _method(name: str) -> Method:
+    if name not in METHODS:
+        raise InputError(f"method {name!r} is not known; expected one of {', '.join(METHODS)}")
+    return METHODS[name]
+
+
+def _require_size(query: ImageData, image: Array) -> None:
+    height, width = image.shape[:2]
+    camera = query.camera
+    if camera is not None and (width, height) != (camera.width, camera.height):
+        raise ImageError(
+            f"{query.path}: the image is {width} x {height}, but its camera is for {camera.width} x {camera.height}"
+        )
