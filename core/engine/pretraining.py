@@ -15,6 +15,7 @@ from core.engine.dataset import TrainingSet
 from core.engine.losses import IGNORE, segmentation_loss
 from core.engine.network import PSPNet
 from core.engine.optimization import OptimizationConfig, StepRecord, optimise, step_seed
+from core.engine.segmenter import normalise
 from core.engine.weights import Preprocessing
 from core.records import setting
 
@@ -74,11 +75,7 @@ def as_batch(images: list[np.ndarray]) -> Tensor:
 
 def normalised(images: Tensor, preprocessing: Preprocessing) -> Tensor:
     """What the network takes of RGB images (N, 3, H, W) f32 in [0, 1]; channels last in memory."""
-    mean, std = (torch.tensor(values).reshape(1, 3, 1, 1) for values in (preprocessing.mean, preprocessing.std))
-    result = (images * 255 - mean) / std
-    if preprocessing.channel_order == "bgr":
-        result = result.flip(1)
-    return result.contiguous(memory_format=torch.channels_last)
+    return normalise(images * 255, preprocessing).contiguous(memory_format=torch.channels_last)
 
 
 def finished(network: nn.Module) -> nn.Module:

@@ -1,0 +1,112 @@
+"""How good a network is, in numbers for its model card: on worlds it has never seen, and on photographs of fixed cameras."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Generator
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.engine.consistency import class_iou, confusion_matrix, consistency_at_points
+from core.engine.dataset import TrainingSet
+from core.errors import InputError
+from core.geometry import Array
+from core.images import is_image_file, read_image
+from core.records import LabelMap, Progress
+
+Segment = Callable[[Array], LabelMap]
+NUM_CLASSES = 19
+
+
+def evaluate_on_worlds(segment: Segment, data: TrainingSet) -> Generator[Progress, None, list[dict[str, Any]]]:
+    """Measure label consistency of every condition against the reference condition at exact correspondences.
+
+    Returns one row a condition and one for all: condition, num_labels and the numbers of ConsistencyStats; for a network
+    of the 19 classes also ``miou`` and ``pixel_accuracy`` of the images of that condition.
+    """
+    pairs: dict[str, list[tuple[Array, Array]]] = defaultdict(list)
+    confusions: dict[str, Array] = {}
+    num_labels = 1
+    for index in range(len(data)):
+        view = data.view(index)
+        maps = [segment(np.array(image)) for image in view.images]
+        num_labels = maps[0].num_labels
+        for condition, labels, other in zip(view.conditions[1:], maps[1:], view.correspondences, strict=True):
+            pairs[condition].append((maps[0].at(other.points_ref), labels.at(other.points_other)))
+        if num_labels == NUM_CLASSES:
+            for condition, labels, truth in zip(view.conditions, maps, view.classes, strict=True):
+                confusion = confusion_matrix(truth, labels.labels, NUM_CLASSES)
+                confusions[condition] = confusions.get(condition, 0) + confusion
+        yield Progress(f"evaluated view {index + 1} of {len(data)}", (index + 1) / len(data))
+    return _rows(pairs, confusions, num_labels)
+
+
+def _rows(pairs: dict[str, list[tuple[Array, Array]]], confusions: dict[str, Array], num_labels: int) -> list[dict[str, Any]]:
+    everything = [pair for listed in pairs.values() for pair in listed]
+    rows = []
+    for condition in [*sorted(set(pairs) | set(confusions)), "all"]:
+        listed = everything if condition == "all" else pairs.get(condition, [])
+        row: dict[str, Any] = {"condition": condition, "num_labels": num_labels, "num_pairs": len(listed)}
+        if listed:
+            a, b = (np.concatenate(side) for side in zip(*listed, strict=True))
+            row |= consistency_at_points(a, b, num_labels).as_row()
+        if confusions:
+            confusion = sum(confusions.values()) if condition == "all" else confusions[condition]
+            row |= {"miou": float(np.nanmean(class_iou(confusion))), "pixel_accuracy": pixel_accuracy(confusion)}
+        rows.append(row)
+    return rows
+
+
+def pixel_accuracy(confusion: Array) -> float:
+    """Share of the pixels whose class is right; 0 without pixels."""
+    return float(np.trace(confusion) / max(1, confusion.sum()))
+
+
+def evaluate_on_photographs(
+    segment: Segment, folder: Path, step: int = 4, max_images: int | None = None
+) -> Generator[Progress, None, list[dict[str, Any]]]:
+    """Measure label consistency between photographs of fixed cameras: a sub-folder is one view, a pixel its own match.
+
+    Every ``step``-th pixel counts, what moves included, so perfect labels do not reach 1. Returns one row a view, with
+    the means over its pairs, and their mean as view "all". ``max_images`` takes that many of a view, evenly spread.
+    Raises InputError for a folder without views.
+    """
+    views = [path for path in sorted(Path(folder).iterdir()) if path.is_dir()] if Path(folder).is_dir() else []
+    rows = []
+    for number, view in enumerate(views):
+        images = [path for path in sorted(view.iterdir()) if is_image_file(path)]
+        chosen = images if max_images is None else [images[i] for i in spread(len(images), max_images)]
+        maps, num_labels = [], 1
+        for index, path in enumerate(chosen):
+            labels = segment(read_image(path))
+            num_labels = labels.num_labels
+            maps.append(labels.labels[::step, ::step].astype(np.int64))
+            fraction = (number + (index + 1) / len(chosen)) / len(views)
+            yield Progress(f"{view.name}: photograph {index + 1} of {len(chosen)}", fraction)
+        if len(maps) > 1:
+            rows.append({"view": view.name, "num_labels": num_labels} | _mean_over_pairs(maps, num_labels))
+    if not rows:
+        raise InputError(f"{folder}: no folders with at least two photographs, expected one folder a fixed camera")
+    return [*rows, _mean_of_rows(rows)]
+
+
+def spread(count: int, wanted: int) -> list[int]:
+    """At most ``wanted`` indices of ``count``, evenly spread, ends included."""
+    return sorted(set(np.linspace(0, count - 1, min(count, wanted)).round().astype(int).tolist())) if count else []
+
+
+def _mean_over_pairs(maps: list[Array], num_labels: int) -> dict[str, float]:
+    """Means of the numbers over all pairs of label maps of one view."""
+    if len({labels.shape for labels in maps}) > 1:
+        raise InputError(f"photographs of sizes {sorted({labels.shape for labels in maps})}, expected one size a view")
+    stats = [consistency_at_points(a, b, num_labels).as_row() for a, b in combinations(maps, 2)]
+    return {"num_pairs": len(stats)} | {name: float(np.mean([row[name] for row in stats])) for name in stats[0]}
+
+
+def _mean_of_rows(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    names = [name for name in rows[0] if name not in ("view", "num_labels", "num_pairs")]
+    mean = {name: float(np.mean([row[name] for row in rows])) for name in names}
+    return {"view": "all", "num_labels": rows[0]["num_labels"], "num_pairs": sum(row["num_pairs"] for row in rows)} | mean
