@@ -103,7 +103,7 @@ def _objection(
     pose: Rigid3d, inliers: Array, matches: Matches2D3D, points3D: Array, camera: Camera, config: RansacConfig
 ) -> str | None:
     """Say why the pose may not be returned, or None."""
-    num_points = len(np.unique(points3D[inliers], axis=0))  # copies of one match are no further evidence
+    num_points = len(np.unique(matches.point_ids[inliers]))  # copies of one match are no further evidence
     if num_points < config.min_inliers:
         agree = f"{num_points} of {len(matches)} matches agree" if num_points else f"none of {len(matches)} matches agree"
         return f"no consensus: {agree} with the best pose found, at least {config.min_inliers} needed"

@@ -19,7 +19,7 @@ def pose_uncertainty(cam_from_world: Rigid3d, points3D: Array, camera: Camera, n
     if len(points) < 3:
         return np.inf, np.inf
     depth = float(np.median(points[:, 2]))
-    singular, basis = np.linalg.svd(_jacobian(points, depth), full_matrices=False)[1:]
+    singular, basis = np.linalg.svd(np.linalg.qr(_jacobian(points, depth), mode="r"))[1:]
     if singular[-1] < 1e-9 * singular[0]:
         return np.inf, np.inf
     noise = noise_px / np.sqrt(camera.K[0, 0] * camera.K[1, 1])
