@@ -1,0 +1,191 @@
+"""The pose in numbers: keypoints to matches to inliers to errors, each defined in its tooltip."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
+
+from core.records import Localization, PairMatches
+from fgsn_viewer import palette
+from fgsn_viewer.views.common import NUMBER, OUTCOME_WORDS, Emptiable, quiet_label, tabular_font
+
+TIPS = {
+    "keypoints": "Keypoints: places in the query image that were described (RootSIFT)",
+    "matches": "Matches: keypoints whose nearest descriptor is clearly nearer than the nearest of any other point (ratio test)",
+    "inliers": "Inliers: matches that agree with the returned pose within the error limit, counted again from that very pose",
+    "pair inliers": "Inliers: matches that agree with the epipolar geometry of the two photographs",
+    "inlier ratio": "Inliers divided by matches",
+    "position error": "Distance between the estimated and the true camera centre",
+    "rotation error": "Angle between the estimated and the true orientation",
+    "reprojection error": "Median distance between the inliers' keypoints and their projected map points",
+    "iterations": "Samples that RANSAC tried, and local refinements of the best ones",
+    "method": "How matches were chosen for RANSAC; the seed repeats the same answer",
+    "camera centre": "Position of the estimated camera in the world",
+    "agreement": "Share of the inliers whose label is the same in both images",
+    "kappa": "Agreement beyond chance: 1 is perfect, 0 is what two unrelated images give",
+    "effective labels": "How many labels are really in use, 2 to the power of their entropy; few labels agree easily",
+}
+
+
+class PosePanel(QWidget):
+    """Passive: one setter a record."""
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self._funnel = [_Step() for _ in range(3)]
+        self._verdict = QLabel()
+        self._verdict.setWordWrap(True)
+        self._grid = QGridLayout()
+        self._grid.setHorizontalSpacing(12)
+        self._grid.setVerticalSpacing(4)
+        self._grid.setColumnStretch(4, 1)
+        content = QScrollArea(widgetResizable=True)
+        content.setFrameShape(QFrame.Shape.NoFrame)
+        content.setWidget(self._make_body())
+        self._body = Emptiable(content)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._body)
+        self.set_empty("No pose yet.")
+
+    def _make_body(self) -> QWidget:
+        body = QWidget()
+        row = QHBoxLayout(body)
+        row.setContentsMargins(12, 8, 12, 8)
+        row.setSpacing(32)
+        left = QVBoxLayout()
+        funnel = QHBoxLayout()
+        funnel.setSpacing(8)
+        for index, step in enumerate(self._funnel):
+            if index:
+                funnel.addWidget(quiet_label("→"))
+            funnel.addWidget(step)
+        funnel.addStretch(1)
+        left.addLayout(funnel)
+        left.addSpacing(4)
+        left.addWidget(self._verdict)
+        left.addStretch(1)
+        right = QVBoxLayout()
+        right.addLayout(self._grid)
+        right.addStretch(1)
+        row.addLayout(left, 4)
+        row.addLayout(right, 5)
+        return body
+
+    def set_empty(self, hint: str) -> None:
+        """Say why there are no numbers."""
+        self._body.set_hint(hint)
+
+    @property
+    def hint(self) -> str:
+        return self._body.hint
+
+    def set_localization(self, done: Localization, word: str, consistency: object | None) -> None:
+        """Show the numbers of one query; ``word`` is its outcome."""
+        result, stats = done.result, done.result.stats
+        self._show_funnel(len(done.features), len(done.matches), stats.num_inliers, TIPS["inliers"])
+        if result.failure:
+            self._show_verdict("failed", f"No pose: {result.failure}")
+        else:
+            self._show_verdict(word, f"Pose {OUTCOME_WORDS[word]}" if done.error else "Pose found; its truth is not known")
+        rows = _error_rows(done) + _pose_rows(done) + _consistency_rows(consistency)
+        self._fill(rows)
+
+    def set_pair(self, pair: PairMatches, consistency: object | None) -> None:
+        """Show the numbers of two photographs without a map."""
+        inliers = int(pair.inlier_mask.sum())
+        self._show_funnel(sum(pair.num_keypoints), len(pair.scores), inliers, TIPS["pair inliers"])
+        if pair.failure:
+            self._show_verdict("failed", f"No epipolar geometry: {pair.failure}")
+        else:
+            self._show_verdict("", "Epipolar geometry found. Without a map there is no pose: open a scene with a map for one.")
+        a, b = pair.num_keypoints
+        rows = [("keypoints left", f"{a:,}", "", "keypoints"), ("keypoints right", f"{b:,}", "", "keypoints")]
+        self._fill(rows + [_ratio(inliers, len(pair.scores))] + _consistency_rows(consistency))
+
+    def _show_funnel(self, keypoints: int, matches: int, inliers: int, inlier_tip: str) -> None:
+        names = ("keypoints", "matches", "inliers")
+        tips = (TIPS["keypoints"], TIPS["matches"], inlier_tip)
+        for step, name, count, tip in zip(self._funnel, names, (keypoints, matches, inliers), tips, strict=True):
+            step.show_count(name, count, tip)
+        self._body.set_hint("")
+
+    def _show_verdict(self, word: str, text: str) -> None:
+        mark = f"{palette.OUTCOME_MARKS[word]}  " if palette.OUTCOME_MARKS.get(word) and word else ""
+        color = palette.OUTCOME_COLORS.get(word) if word else None
+        self._verdict.setText(f"{mark}{text}")
+        self._verdict.setStyleSheet(f"color: {color};" if color else "")
+
+    def _fill(self, rows: list[tuple[str, str, str, str]]) -> None:
+        """Rows of (name, value, unit, key of the tooltip)."""
+        while self._grid.count():
+            widget = self._grid.takeAt(0).widget()
+            widget.hide()
+            widget.deleteLater()
+        for row, (name, value, unit, tip) in enumerate(rows):
+            cells = quiet_label(name), QLabel(value), quiet_label(unit)
+            cells[1].setFont(tabular_font(self.font()))
+            cells[1].setAlignment(NUMBER)
+            cells[1].setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+            for column, cell in enumerate(cells):
+                cell.setWordWrap(False)
+                cell.setToolTip(TIPS[tip])
+                self._grid.addWidget(cell, row, column)
+
+
+class _Step(QWidget):
+    """One big number with its word below."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(0)
+        self._count, self._name = QLabel(), quiet_label()
+        self._count.setFont(tabular_font(self.font(), scale=1.6, bold=True))
+        self._name.setWordWrap(False)
+        layout.addWidget(self._count)
+        layout.addWidget(self._name)
+
+    def show_count(self, name: str, count: int, tip: str) -> None:
+        self._count.setText(f"{count:,}")
+        self._name.setText(name)
+        self.setToolTip(tip)
+
+
+def _ratio(inliers: int, matches: int) -> tuple[str, str, str, str]:
+    return "inlier ratio", f"{100 * inliers / max(1, matches):.1f}", "%", "inlier ratio"
+
+
+def _error_rows(done: Localization) -> list[tuple[str, str, str, str]]:
+    if done.error is None:
+        return []
+    position, rotation = done.error.position_m, done.error.rotation_deg
+    return [
+        ("position error", f"{position:.2f}", "m", "position error"),
+        ("rotation error", f"{rotation:.2f}", "°", "rotation error"),
+    ]
+
+
+def _pose_rows(done: Localization) -> list[tuple[str, str, str, str]]:
+    result, stats = done.result, done.result.stats
+    rows = [_ratio(stats.num_inliers, len(done.matches))]
+    if result.inlier_mask.any():
+        errors = sorted(result.reproj_errors_px[result.inlier_mask])
+        rows.append(("reprojection error, median", f"{errors[len(errors) // 2]:.2f}", "px", "reprojection error"))
+    if result.cam_from_world is not None:
+        x, y, z = result.cam_from_world.center()
+        rows.append(("camera centre x, y, z", f"{x:.2f}, {y:.2f}, {z:.2f}", "m", "camera centre"))
+    rows.append(("iterations + refinements", f"{stats.num_iterations:,} + {stats.num_refinements:,}", "", "iterations"))
+    rows.append(("method, seed", f"{result.method}, {result.seed}", "", "method"))
+    return rows
+
+
+def _consistency_rows(consistency) -> list[tuple[str, str, str, str]]:
+    if consistency is None:
+        return []
+    return [
+        ("labels equal at inliers", f"{100 * consistency.agreement:.1f}", "%", "agreement"),
+        ("label kappa", f"{consistency.kappa:.2f}", "", "kappa"),
+        ("effective labels", f"{consistency.effective_labels:.1f}", "", "effective labels"),
+    ]

@@ -1,0 +1,237 @@
+"""The scene as a tree: conditions, their images with thumbnails, and how each localization ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from PySide6.QtCore import QItemSelectionModel, QModelIndex, QSize, QSortFilterProxyModel, Qt, QTimer, Signal
+from PySide6.QtGui import QBrush, QColor, QIcon, QPixmap, QStandardItem, QStandardItemModel
+from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QLineEdit, QTreeView, QVBoxLayout, QWidget
+
+from core.geometry import Array
+from core.records import ImageData, Scene
+from fgsn_viewer import palette
+from fgsn_viewer.views.common import NUMBER, OUTCOME_WORDS, pixmap_of, quiet_label
+
+NAME_ROLE = Qt.ItemDataRole.UserRole + 1
+THUMBNAIL = QSize(48, 36)
+_LAZY_MS = 80
+
+
+class SceneTree(QWidget):
+    """Passive: ``set_scene``, ``set_outcomes``, ``set_query``; it asks for the thumbnails that come into sight."""
+
+    query_chosen = Signal(str)
+    reference_chosen = Signal(str)
+    thumbnails_wanted = Signal(object)  # names
+
+    def __init__(self, parent: QWidget | None = None):
+        super().__init__(parent)
+        self._items: dict[str, QStandardItem] = {}
+        self._status: dict[str, QStandardItem] = {}
+        self._groups: list[tuple[QStandardItem, list[str]]] = []
+        self._queries: frozenset[str] = frozenset()
+        self._asked: set[str] = set()
+        self._model = QStandardItemModel(self)
+        self._proxy = QSortFilterProxyModel(self)
+        self._proxy.setSourceModel(self._model)
+        self._proxy.setRecursiveFilteringEnabled(True)
+        self._proxy.setAutoAcceptChildRows(True)
+        self._proxy.setFilterCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
+        self.filter = QLineEdit(placeholderText="Filter images", clearButtonEnabled=True)
+        self.tree = self._make_tree()
+        self._empty = quiet_label("Nothing is open.")
+        self._blank = _blank_thumbnail()
+        self._lazy = QTimer(self, singleShot=True, interval=_LAZY_MS)
+        self._lay_out()
+        self._connect()
+
+    def _make_tree(self) -> QTreeView:
+        tree = QTreeView()
+        tree.setModel(self._proxy)
+        tree.setHeaderHidden(True)
+        tree.setUniformRowHeights(False)
+        tree.setIconSize(THUMBNAIL)
+        tree.setIndentation(12)
+        tree.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        tree.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        tree.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        tree.setAccessibleName("Images of the scene")
+        return tree
+
+    def _lay_out(self) -> None:
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(4, 4, 4, 4)
+        layout.setSpacing(4)
+        for widget in (self.filter, self._empty, self.tree):
+            layout.addWidget(widget)
+        layout.setStretchFactor(self.tree, 1)
+        self.set_scene(None)
+
+    def _connect(self) -> None:
+        self.filter.textChanged.connect(self._on_filter)
+        self.tree.selectionModel().currentChanged.connect(self._on_current)
+        self.tree.expanded.connect(lambda _: self._lazy.start())
+        self.tree.verticalScrollBar().valueChanged.connect(lambda _: self._lazy.start())
+        self._lazy.timeout.connect(self._ask_for_thumbnails)
+
+    def set_scene(self, scene: Scene | None) -> None:
+        """List the images of a scene, or say that nothing is open."""
+        selection = self.tree.selectionModel()
+        blocked = selection.blockSignals(True)
+        self._model.clear()
+        self._model.setColumnCount(2)
+        self._items, self._status, self._groups, self._asked = {}, {}, [], set()
+        self._queries = frozenset(image.name for image in scene.queries) if scene is not None else frozenset()
+        if scene is not None:
+            self._fill(scene)
+        selection.blockSignals(blocked)
+        self.tree.header().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        self.tree.header().setSectionResizeMode(1, QHeaderView.ResizeMode.ResizeToContents)
+        self.tree.header().setStretchLastSection(False)
+        self.filter.setEnabled(scene is not None)
+        self.filter.clear()
+        self._empty.setVisible(scene is None)
+        self.tree.setVisible(scene is not None)
+        self._lazy.start()
+
+    def _fill(self, scene: Scene) -> None:
+        for condition in scene.conditions:
+            queries = [image for image in scene.queries if image.condition == condition]
+            if queries:
+                self._add_group(condition or "queries", queries, expanded=True)
+        for condition in scene.conditions:
+            reference = [image for image in scene.reference if image.condition == condition]
+            if reference:
+                title = f"reference · {condition}" if condition else "reference"
+                self._add_group(title, reference, expanded=not scene.queries or len(scene.images) == 2)
+
+    def _add_group(self, title: str, images: list[ImageData], expanded: bool) -> None:
+        group, count = QStandardItem(title), QStandardItem(str(len(images)))
+        group.setIcon(QIcon(_dot(palette.condition_color(images[0].condition))))
+        font = group.font()
+        font.setBold(True)
+        group.setFont(font)
+        count.setTextAlignment(NUMBER)
+        count.setToolTip(f"{len(images)} images")
+        for image in images:
+            group.appendRow(self._row(image))
+        self._model.appendRow([group, count])
+        self._groups.append((count, [image.name for image in images if image.name in self._queries]))
+        self.tree.setExpanded(self._proxy.mapFromSource(group.index()), expanded)
+
+    def _row(self, image: ImageData) -> list[QStandardItem]:
+        item, status = QStandardItem(image.name.rsplit("/", 1)[-1]), QStandardItem("")
+        item.setData(image.name, NAME_ROLE)
+        item.setToolTip(image.name)
+        item.setIcon(QIcon(self._blank))
+        status.setTextAlignment(NUMBER)
+        self._items[image.name], self._status[image.name] = item, status
+        if image.name in self._queries:
+            _show_status(status, None)
+        return [item, status]
+
+    def set_outcomes(self, outcomes: Mapping[str, object]) -> None:
+        """Mark how the localization of each query ended; ``outcomes`` maps names to Outcome."""
+        for name in self._queries & self._status.keys():
+            _show_status(self._status[name], outcomes.get(name))
+        for count, names in self._groups:
+            done = [outcomes[name] for name in names if name in outcomes]
+            good = sum(item.word in ("good", "fair") for item in done)
+            known = any(item.word != "unknown" for item in done)
+            total = count.toolTip().split()[0]
+            count.setText(f"{good} of {total}" if done and known else total)
+            if done and known:
+                count.setToolTip(f"{total} images; {len(done)} localized, {good} of them within 0.5 m and 5°")
+
+    def set_query(self, name: str | None) -> None:
+        """Select an image without saying so."""
+        item = self._items.get(name or "")
+        if item is None:
+            return
+        index = self._proxy.mapFromSource(item.index())
+        if not index.isValid() or index == self.tree.currentIndex():
+            return
+        selection = self.tree.selectionModel()
+        selection.currentChanged.disconnect(self._on_current)
+        self.tree.expand(index.parent())
+        flags = QItemSelectionModel.SelectionFlag
+        selection.setCurrentIndex(index, flags.ClearAndSelect | flags.Rows)
+        selection.currentChanged.connect(self._on_current)
+        self.tree.scrollTo(index)
+        self._lazy.start()
+
+    def set_thumbnail(self, name: str, rgb: Array | None) -> None:
+        """Show a thumbnail; None marks an image that is missing."""
+        item = self._items.get(name)
+        if item is None:
+            return
+        if rgb is None:
+            item.setForeground(QBrush(QColor(palette.PRIOR)))
+            item.setToolTip(f"{name}: the image file is missing or cannot be read")
+        else:
+            item.setIcon(QIcon(_framed(pixmap_of(rgb))))
+
+    def _on_filter(self, text: str) -> None:
+        self._proxy.setFilterFixedString(text)
+        if text:
+            self.tree.expandAll()
+        self._lazy.start()
+
+    def _on_current(self, index: QModelIndex, _previous: QModelIndex) -> None:
+        name = index.siblingAtColumn(0).data(NAME_ROLE)
+        if name and (name in self._queries or not self._queries):
+            self.query_chosen.emit(name)
+        elif name:
+            self.reference_chosen.emit(name)
+
+    def _ask_for_thumbnails(self) -> None:
+        names = [name for name in self._names_in_sight() if name not in self._asked]
+        if names:
+            self._asked.update(names)
+            self.thumbnails_wanted.emit(names)
+
+    def _names_in_sight(self) -> list[str]:
+        index = self.tree.indexAt(self.tree.viewport().rect().topLeft())
+        bottom, names = self.tree.viewport().height(), []
+        while index.isValid() and self.tree.visualRect(index).top() <= bottom:
+            if name := index.siblingAtColumn(0).data(NAME_ROLE):
+                names.append(name)
+            index = self.tree.indexBelow(index)
+        return names
+
+
+def _show_status(item: QStandardItem, outcome) -> None:
+    word = outcome.word if outcome is not None else ""
+    mark, color = palette.OUTCOME_MARKS.get(word, "●"), palette.OUTCOME_COLORS.get(word, palette.PRIOR)
+    number = ""
+    if word == "failed":
+        number = " no pose"
+    elif outcome is not None and outcome.position_m is not None:
+        number = f" {outcome.position_m:.2f} m" if outcome.position_m < 100 else " > 100 m"
+    item.setText(f"{mark}{number}")
+    item.setForeground(QBrush(QColor(color)))
+    tip = OUTCOME_WORDS[word].capitalize()
+    if outcome is not None and outcome.position_m is not None:
+        tip += f": {outcome.position_m:.2f} m, {outcome.rotation_deg:.2f}° from the true pose; {outcome.num_inliers} inliers"
+    item.setToolTip(tip)
+
+
+def _blank_thumbnail() -> QPixmap:
+    pixmap = QPixmap(THUMBNAIL)
+    pixmap.fill(QColor(128, 128, 128, 40))
+    return pixmap
+
+
+def _framed(pixmap: QPixmap) -> QPixmap:
+    """Fill the thumbnail's frame: scaled to cover it, cut in the middle."""
+    mode = Qt.AspectRatioMode.KeepAspectRatioByExpanding
+    scaled = pixmap.scaled(THUMBNAIL, mode, Qt.TransformationMode.SmoothTransformation)
+    x, y = (scaled.width() - THUMBNAIL.width()) // 2, (scaled.height() - THUMBNAIL.height()) // 2
+    return scaled.copy(x, y, THUMBNAIL.width(), THUMBNAIL.height())
+
+
+def _dot(color: str) -> QPixmap:
+    pixmap = QPixmap(12, 12)
+    pixmap.fill(QColor(color))
+    return pixmap
