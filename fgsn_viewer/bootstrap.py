@@ -79,7 +79,7 @@ def core_pipelines() -> Pipelines:
         available_weights=_late("core.engine.segmenter", "available_weights"),
         load_segmenter=_late("core.engine.segmenter", "load_segmenter"),
         localize=_late("core.localizer.pipeline", "localize"),
-        match_pair=_late("core.localizer.pair", "match_pair"),
+        match_pair=_late("core.localizer.pair", "match_pair_steps"),
         explain=_late("core.localizer.autopsy", "explain"),
         consistency=_late("core.engine.consistency", "consistency_at_points"),
     )

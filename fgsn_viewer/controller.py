@@ -197,8 +197,11 @@ class Controller(QObject):
 
     def isolate(self, label: int | None) -> None:
         """Show one label alone; the same label again, or None, shows all."""
-        label = None if label is None or label < 0 else int(label)
-        self.state.isolated = None if label == self.state.isolated else label
+        self.set_isolated(None if label == self.state.isolated else label)
+
+    def set_isolated(self, label: int | None) -> None:
+        """Show this label alone; None or a negative one shows all."""
+        self.state.isolated = None if label is None or label < 0 else int(label)
 
     def set_overlay(self, mode: str | None = None, opacity: float | None = None) -> None:
         overlay = self.state.overlay

@@ -149,7 +149,11 @@ class Workbench:
             reference_image = yield from self._picture(reference, "reference_image")
         localization = matches = None
         if query_image is not None and can_localize(request.scene, request.query):
-            localization = yield from self.localize(request.scene, request.query)
+            try:
+                localization = yield from self.localize(request.scene, request.query, query_image)
+            except InputError as error:
+                yield Note(f"{request.query.name} cannot be localized: {error}")
+        if localization is not None:
             yield Found("localization", localization)
             best = best_reference(request.scene, localization)
             if request.choose_reference and best is not None and best is not reference:
@@ -165,14 +169,15 @@ class Workbench:
             reference_labels = yield from self._label(request, reference, reference_image, "reference_labels")
             yield from self._agreement(request.scene, reference, query_labels, reference_labels, localization or matches)
 
-    def localize(self, scene: Scene, query: ImageData, fresh: bool = False) -> Steps:
-        """Return the Localization of one query, kept from before unless ``fresh``."""
+    def localize(self, scene: Scene, query: ImageData, image: Array | None = None) -> Steps:
+        """Return the Localization of one query, kept from before; ``image`` are its pixels if they are at hand."""
         key = (str(scene.root), query.name)
-        known = None if fresh else self._localizations.get(key)
-        if known is not None:
-            return known
-        yield Progress(f"localizing {query.name}")
-        return self._localizations.put(key, (yield from _finish(self.pipelines.localize(query, scene.map))))
+        known = self._localizations.get(key)
+        if known is None:
+            yield Progress(f"localizing {query.name}")
+            made = self.pipelines.localize(query, scene.map, image=image)
+            known = self._localizations.put(key, (yield from _finish(made)))
+        return known
 
     def localize_all(self, scene: Scene, queries: tuple[ImageData, ...]) -> Steps:
         """Localize queries one after the other; yields Found("outcome", Outcome) for each. One bad image stops nothing."""
@@ -255,11 +260,8 @@ def can_localize(scene: Scene, query: ImageData) -> bool:
 
 
 def best_reference(scene: Scene, localization: Localization) -> ImageData | None:
-    """The reference image in which most inliers are seen, or None."""
-    for index, inliers in localization.ranking[:1]:
-        if inliers > 0:
-            return reference_of_map_image(scene, index)
-    return None
+    """The reference image that sees most inliers (most matches where there are none), or None."""
+    return reference_of_map_image(scene, localization.ranking[0][0]) if localization.ranking else None
 
 
 def reference_of_map_image(scene: Scene, index: int) -> ImageData | None:
