@@ -1,0 +1,149 @@
+"""What is painted over the 3D points: the poses in question, the selection, axes and scale."""
+
+from __future__ import annotations
+
+import numpy as np
+from PySide6.QtCore import QLineF, QPointF, QRectF, Qt
+from PySide6.QtGui import QColor, QFont, QPainter, QPen
+
+from core.geometry import Array, rotation_angle_deg
+from fgsn_viewer import display3d, palette
+from fgsn_viewer.views.orbit_camera import OrbitCamera
+from fgsn_viewer.views.scene3d_content import Scene3DContent
+
+BACKGROUND = QColor("#14191E")
+GRID_COLOR = QColor(255, 255, 255, 20)
+_TEXT = QColor("#DCE3E8")
+_QUIET = QColor("#8C99A5")
+_AXES = ((QColor("#E57373"), "x"), (QColor("#81C784"), "y"), (QColor("#64B5F6"), "z"))
+_ERROR_STEPS = ((0.25, palette.GOOD), (0.5, palette.FAIR), (5.0, palette.POOR))
+
+
+def error_color(position_m: float) -> QColor:
+    """Colour of a position error on an absolute scale: 0.25, 0.5 and 5 m."""
+    return QColor(next((color for limit, color in _ERROR_STEPS if position_m <= limit), palette.BAD))
+
+
+def paint_overlay(painter: QPainter, content: Scene3DContent, camera: OrbitCamera, width: float, height: float) -> None:
+    """Paint over finished points: selection, estimate, truth and the error between them, axes and the grid's cell."""
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    if content.is_empty:
+        _paint_empty(painter, width, height)
+        return
+    view = WorldPainter(painter, camera, width, height)
+    view.lines(content.rays(), QColor(79, 195, 247, 150), 1.0)
+    view.lines(content.selected_camera_lines(), QColor(palette.ACCENT), 2.0)
+    if content.selected_point is not None:
+        view.ring(content.positions[content.selected_point], QColor(palette.ACCENT))
+    _paint_error(view, content)
+    view.lines(content.lines_of(content.truth, 1.35), QColor(palette.TRUTH), 2.0)
+    view.lines(content.lines_of(content.estimate, 1.35), QColor(palette.ACCENT), 2.2)
+    _paint_axes(painter, content, camera, height)
+    _paint_legend(painter, content, width, height)
+
+
+class WorldPainter:
+    """Projects and paints lines of the world."""
+
+    def __init__(self, painter: QPainter, camera: OrbitCamera, width: float, height: float) -> None:
+        self.painter, self.camera, self.size = painter, camera, (width, height)
+
+    def to_screen(self, segments: Array) -> Array:
+        """Segments (N, 2, 3) to the screen (S, 2, 2); what is behind the eye is cut off."""
+        depths = (segments - self.camera.position) @ self.camera.world_rotation[2]
+        near = self.camera.near_far()[0] * 1.01
+        clipped, seen = display3d.clip_to_front(segments, depths, near)
+        pixels, _ = self.camera.project(clipped[seen].reshape(-1, 3), *self.size)
+        return pixels.reshape(-1, 2, 2).astype(np.float64)
+
+    def lines(self, segments: Array, color: QColor, width: float, dashed: bool = False) -> None:
+        if not len(segments):
+            return
+        lines = [QLineF(*start, *end) for start, end in self.to_screen(segments).tolist() if np.isfinite([*start, *end]).all()]
+        for pen in (QPen(QColor(0, 0, 0, 130), width + 2), QPen(color, width)):
+            if dashed:
+                pen.setDashPattern([4, 3])
+            self.painter.setPen(pen)
+            self.painter.drawLines(lines)
+
+    def ring(self, point: Array, color: QColor) -> None:
+        pixels, _ = self.camera.project(np.asarray(point)[None], *self.size)
+        if np.isfinite(pixels).all():
+            self.painter.setBrush(Qt.BrushStyle.NoBrush)
+            for pen in (QPen(QColor(0, 0, 0, 170), 4.5), QPen(color, 2.0)):
+                self.painter.setPen(pen)
+                self.painter.drawEllipse(QPointF(*pixels[0].tolist()), 9, 9)
+
+
+def _paint_error(view: WorldPainter, content: Scene3DContent) -> None:
+    """The line from the true to the estimated centre, coloured and labelled by its length."""
+    if content.estimate is None or content.truth is None:
+        return
+    ends = np.stack([content.truth.center, content.estimate.center])
+    error = float(np.linalg.norm(ends[1] - ends[0]))
+    color = error_color(error)
+    view.lines(ends[None], color, 2.4, dashed=True)
+    on_screen = view.to_screen(ends[None])
+    if len(on_screen) and np.isfinite(on_screen).all():
+        angle = rotation_angle_deg(content.estimate.cam_from_local, content.truth.cam_from_local)
+        _tag(view.painter, QPointF(*on_screen[0].mean(axis=0).tolist()), f"{error:.2f} m · {angle:.2f}°", color)
+
+
+def _tag(painter: QPainter, at: QPointF, text: str, color: QColor) -> None:
+    font = QFont(painter.font())
+    font.setBold(True)
+    painter.setFont(font)
+    width = painter.fontMetrics().horizontalAdvance(text)
+    rect = QRectF(at.x() + 14, at.y() - 30, width + 14, 22)
+    painter.setPen(Qt.PenStyle.NoPen)
+    painter.setBrush(QColor(10, 14, 18, 215))
+    painter.drawRoundedRect(rect, 4, 4)
+    painter.setPen(color)
+    painter.drawText(rect, Qt.AlignmentFlag.AlignCenter, text)
+    font.setBold(False)
+    painter.setFont(font)
+
+
+def _paint_axes(painter: QPainter, content: Scene3DContent, camera: OrbitCamera, height: float) -> None:
+    """A small hint in the corner of where the world's axes point."""
+    corner = QPointF(38, height - 38)
+    for index in np.argsort(-camera.world_rotation[2]):  # the axis that points away first
+        color, name = _AXES[index]
+        x, y = camera.world_rotation[0, index] * 22, camera.world_rotation[1, index] * 22
+        painter.setPen(QPen(color, 2.0))
+        painter.drawLine(corner, corner + QPointF(x, y))
+        painter.drawText(QRectF(corner.x() + x * 1.4 - 8, corner.y() + y * 1.4 - 8, 16, 16), Qt.AlignmentFlag.AlignCenter, name)
+
+
+def _paint_legend(painter: QPainter, content: Scene3DContent, width: float, height: float) -> None:
+    entries = [(palette.REFERENCE, "mapping cameras")] if len(content.camera_lines) and content.show_cameras else []
+    entries += [(palette.ACCENT, "estimate")] if content.estimate is not None else []
+    entries += [(palette.TRUTH, "truth")] if content.truth is not None else []
+    x = width - 12.0
+    for color, text in reversed(entries):
+        advance = painter.fontMetrics().horizontalAdvance(text)
+        painter.setPen(_QUIET)
+        painter.drawText(QRectF(x - advance, height - 26, advance + 2, 18), Qt.AlignmentFlag.AlignVCenter, text)
+        painter.setPen(QPen(QColor(color), 2.4))
+        painter.drawLine(QPointF(x - advance - 22, height - 17), QPointF(x - advance - 7, height - 17))
+        x -= advance + 40
+    painter.setPen(_QUIET)
+    points = f"{len(content.positions):,} points · " if len(content.positions) else ""
+    text = f"{points}grid {content.grid_cell:g} m"
+    painter.drawText(QRectF(76, height - 26, width, 18), Qt.AlignmentFlag.AlignVCenter, text)
+
+
+def _paint_empty(painter: QPainter, width: float, height: float) -> None:
+    font = QFont(painter.font())
+    font.setBold(True)
+    painter.setFont(font)
+    painter.setPen(_TEXT)
+    painter.drawText(
+        QRectF(0, 0, width, height / 2 - 4), Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignBottom, "No 3D map"
+    )
+    font.setBold(False)
+    painter.setFont(font)
+    painter.setPen(_QUIET)
+    said = "Open a scene with a map, or a COLMAP model, to see its points and cameras here."
+    rect = QRectF(24, height / 2 + 4, max(0.0, width - 48), height / 2)
+    painter.drawText(rect, Qt.AlignmentFlag.AlignHCenter | Qt.TextFlag.TextWordWrap, said)

@@ -1,0 +1,288 @@
+"""The map, the cameras, the estimate and the truth in 3D."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from PySide6.QtCore import QEvent, QObject, QPointF, Qt, QTimer, QVariantAnimation, Signal
+from PySide6.QtGui import QImage, QMouseEvent
+from PySide6.QtWidgets import QVBoxLayout, QWidget
+
+from core.geometry import Array, Camera, Rigid3d
+from core.records import ImageData, PointLabels, SceneMap
+from fgsn_viewer import display3d
+from fgsn_viewer.views.orbit_camera import OrbitCamera
+from fgsn_viewer.views.scene3d_content import Scene3DContent
+from fgsn_viewer.views.scene3d_gl import Scene3DGLCanvas, opengl_available
+from fgsn_viewer.views.scene3d_plan import Scene3DPlanCanvas
+from fgsn_viewer.views.scene3d_toolbar import Scene3DToolbar
+
+PRESETS = {"top": (-90.0, 89.9), "front": (-90.0, 0.0), "side": (0.0, 0.0)}
+_PICK_RADIUS = 8.0
+_DRAG_THRESHOLD = 4
+_SETTLE_MS = 180
+_FLIGHT_MS = 250
+
+
+class Scene3DView(QWidget):
+    """A passive view: setters show records, signals tell what was clicked. Setters emit nothing.
+
+    Drag orbits, drag with the right or middle button (or Shift) pans, the wheel zooms, F fits.
+    """
+
+    point_picked = Signal(int)  # index into the map's points, -1 for none
+    camera_picked = Signal(int)  # index into the cameras that were set (the map's images, if none were)
+    point_colors_changed = Signal(str)
+
+    def __init__(self, parent: QWidget | None = None, use_opengl: bool | None = None) -> None:
+        super().__init__(parent)
+        self.content = Scene3DContent()
+        self.has_opengl = opengl_available() if use_opengl is None else use_opengl
+        canvas_class = Scene3DGLCanvas if self.has_opengl else Scene3DPlanCanvas
+        self.canvas = canvas_class(self.content, self)
+        self.toolbar = Scene3DToolbar(self)
+        self.animated = True
+        self._pressed: QPointF | None = None
+        self._last = QPointF()
+        self._dragging = False
+        self._fitted = False
+        self._route = (OrbitCamera(), OrbitCamera())
+        self._flight = QVariantAnimation(self, duration=_FLIGHT_MS, startValue=0.0, endValue=1.0)
+        self._settle = QTimer(self, interval=_SETTLE_MS, singleShot=True)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(0)
+        layout.addWidget(self.toolbar)
+        layout.addWidget(self.canvas, 1)
+        self.canvas.setMinimumSize(160, 120)
+        self.canvas.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.canvas.installEventFilter(self)
+        self._connect()
+        self._refresh()
+
+    def _connect(self) -> None:
+        self._settle.timeout.connect(self._settled)
+        self._flight.valueChanged.connect(self._fly)
+        self.toolbar.colors_chosen.connect(self._on_colors)
+        self.toolbar.size_chosen.connect(self.set_point_size)
+        self.toolbar.cameras_toggled.connect(self.set_cameras_visible)
+        self.toolbar.preset_chosen.connect(self.look_from)
+        self.toolbar.query_view_requested.connect(self.look_through_query)
+        self.toolbar.fit_requested.connect(self.fit)
+
+    def set_map(self, scene_map: SceneMap | None) -> None:
+        """Show a map with its points' colours, its labels and its cameras, from a good viewpoint; None empties the view."""
+        self.content.set_map(scene_map)
+        self._refresh("points", "colors", "lines")
+        self._start_view()
+
+    def set_cameras(self, images: Sequence[ImageData]) -> None:
+        """Draw these images' frustums instead of the map's own."""
+        before = self.content.origin
+        self.content.set_images(images)
+        self._refresh("points", "colors", "lines")
+        if not np.allclose(before, self.content.origin):
+            self._start_view()
+
+    def set_labels(self, labels: PointLabels | None) -> None:
+        """Labels of the map's points; None takes them away."""
+        self.content.set_labels(labels)
+        self._refresh("colors")
+
+    def set_point_colors(self, kind: str) -> None:
+        """Colour the points as in the "photo" or by "label"."""
+        if kind not in ("photo", "label"):
+            raise ValueError(f"point colours {kind!r} are not known; expected photo or label")
+        self.content.by_label = kind == "label"
+        self.toolbar.show_colors(kind)
+        self._refresh("colors")
+
+    def set_colorblind_safe(self, enabled: bool) -> None:
+        """Choose the palette that protanopes and deuteranopes tell apart."""
+        self.content.colorblind_safe = enabled
+        self._refresh("colors")
+
+    def set_point_size(self, size: float) -> None:
+        """Size of the points, screen px."""
+        self.canvas.point_size = float(size)
+        self.toolbar.show_size(size)
+        self._refresh()
+
+    def set_cameras_visible(self, visible: bool) -> None:
+        """Show or hide the mapping cameras."""
+        self.content.show_cameras = visible
+        self.toolbar.show_cameras(visible)
+        self._refresh("lines")
+
+    def set_estimate(self, cam_from_world: Rigid3d | None, camera: Camera | None = None) -> None:
+        """Draw the estimated pose of the query, or none."""
+        self.content.estimate = self.content.posed(cam_from_world, camera)
+        self._refresh()
+
+    def set_truth(self, cam_from_world: Rigid3d | None, camera: Camera | None = None) -> None:
+        """Draw the true pose of the query, or none."""
+        self.content.truth = self.content.posed(cam_from_world, camera)
+        self._refresh()
+
+    def set_highlight(self, label: int | None) -> None:
+        """Make the points of one label stand out; None or -1 for none."""
+        label = None if label is None or label < 0 else int(label)
+        if label != self.content.highlight:
+            self.content.highlight = label
+            self._refresh("colors")
+
+    def set_selected_point(self, index: int | None) -> None:
+        """Mark a map point, with rays to the cameras that saw it; None or -1 for none."""
+        valid = index is not None and 0 <= index < len(self.content.positions)
+        self.content.selected_point = int(index) if valid else None
+        self._refresh()
+
+    def set_selected_camera(self, index: int | None) -> None:
+        """Mark one of the cameras; None or -1 for none."""
+        valid = index is not None and 0 <= index < len(self.content.images)
+        self.content.selected_camera = int(index) if valid else None
+        self._refresh()
+
+    @property
+    def camera(self) -> OrbitCamera:
+        return self.canvas.camera
+
+    def set_camera(self, camera: OrbitCamera) -> None:
+        """Move the eye there at once."""
+        self._flight.stop()
+        self._move_to(camera)
+
+    def fit(self) -> None:
+        """Show the whole scene from the present direction."""
+        self._fly_to(self._framed(replace(self.camera, fov=OrbitCamera().fov)))
+
+    def look_from(self, preset: str) -> None:
+        """Show the whole scene from the "top", "front" or "side"."""
+        self._fly_to(self._framed(replace(self.camera, fov=OrbitCamera().fov).looking(*PRESETS[preset])))
+
+    def look_through_query(self) -> None:
+        """Stand where the query was taken: at the estimate, or at the truth where there is none."""
+        posed = self.content.estimate or self.content.truth
+        if posed is not None:
+            fov = 2 * np.arctan(posed.camera.height / 2 / posed.camera.K[1, 1]) if posed.camera else OrbitCamera().fov
+            self._fly_to(self.camera.through(posed.cam_from_local, 0.3 * self.content.radius, float(fov)))
+
+    def grab_image(self) -> QImage:
+        """The 3D picture without the toolbar, at rest and with all points."""
+        if self._flight.state() == QVariantAnimation.State.Running:
+            self._flight.setCurrentTime(self._flight.duration())
+        self._settled()
+        return self.canvas.grabFramebuffer()
+
+    def pick(self, position: Array) -> tuple[str, int] | None:
+        """What is at a canvas position (2,) px: ("camera", index) or ("point", index), or None."""
+        size = (self.canvas.width(), self.canvas.height())
+        if self.content.show_cameras and len(self.content.centers):
+            found = display3d.nearest_point(*self.camera.project(self.content.centers, *size), position, _PICK_RADIUS)
+            if found is not None:
+                return "camera", found
+        found = display3d.nearest_point(*self.camera.project(self.content.positions, *size), position, _PICK_RADIUS)
+        return None if found is None else ("point", found)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Mouse and wheel of the canvas, whichever canvas it is."""
+        kind = event.type()
+        if watched is not self.canvas:
+            return super().eventFilter(watched, event)
+        if kind == QEvent.Type.MouseButtonPress:
+            self._pressed, self._last, self._dragging = event.position(), event.position(), False
+        elif kind == QEvent.Type.MouseMove and self._pressed is not None:
+            self._drag(event)
+        elif kind == QEvent.Type.MouseButtonRelease:
+            self._release(event)
+        elif kind == QEvent.Type.Wheel:
+            self._zoom(event.position(), 1.2 ** (event.angleDelta().y() / 120))
+            event.accept()
+            return True
+        elif kind == QEvent.Type.KeyPress and event.key() == Qt.Key.Key_F:
+            self.fit()
+            return True
+        elif kind == QEvent.Type.Resize and not self._fitted:
+            self._start_view()
+        return False
+
+    def _drag(self, event: QMouseEvent) -> None:
+        position = event.position()
+        self._dragging = self._dragging or (position - self._pressed).manhattanLength() >= _DRAG_THRESHOLD
+        if not self._dragging:
+            return
+        moved = position - self._last
+        self._last = position
+        pans = not event.buttons() & Qt.MouseButton.LeftButton or event.modifiers() & Qt.KeyboardModifier.ShiftModifier
+        move = self.camera.panned if pans else self.camera.orbited
+        self._interact(move(moved.x(), moved.y(), self.canvas.height()))
+
+    def _release(self, event: QMouseEvent) -> None:
+        clicked = self._pressed is not None and not self._dragging and event.button() == Qt.MouseButton.LeftButton
+        self._pressed = None
+        if clicked:
+            found = self.pick(np.array([event.position().x(), event.position().y()]))
+            if found is None:
+                self.point_picked.emit(-1)
+            else:
+                (self.camera_picked if found[0] == "camera" else self.point_picked).emit(found[1])
+
+    def _zoom(self, at: QPointF, factor: float) -> None:
+        """Zoom, holding what is under the mouse in the plane of the target."""
+        height = self.canvas.height()
+        dx, dy = self.canvas.width() / 2 - at.x(), height / 2 - at.y()
+        self._interact(self.camera.panned(dx, dy, height).zoomed(factor).panned(-dx, -dy, height))
+
+    def _interact(self, camera: OrbitCamera) -> None:
+        self._flight.stop()
+        self._fitted = True
+        self._move_to(camera)
+
+    def _move_to(self, camera: OrbitCamera) -> None:
+        self.canvas.moving = True
+        self.canvas.camera = camera
+        self.canvas.update()
+        self._settle.start()
+
+    def _settled(self) -> None:
+        self._settle.stop()
+        self.canvas.moving = False
+        self.canvas.update()
+
+    def _fly_to(self, camera: OrbitCamera) -> None:
+        if not self.animated or not self.isVisible():
+            self.set_camera(camera)
+            return
+        self._flight.stop()
+        self._route = (self.camera, camera)
+        self._flight.start()
+
+    def _fly(self, t: float) -> None:
+        start, end = self._route
+        self._move_to(start.between(end, t))
+
+    def _framed(self, camera: OrbitCamera) -> OrbitCamera:
+        return camera.framing(np.zeros(3), self.content.radius, max(1, self.canvas.width()), max(1, self.canvas.height()))
+
+    def _start_view(self) -> None:
+        """From behind and above the cameras, looking along with them; from above without OpenGL."""
+        self._fitted = False
+        level = OrbitCamera(level_from_world=self.content.level)
+        direction = (self.content.start_azimuth, self.content.start_elevation) if self.has_opengl else PRESETS["top"]
+        self.set_camera(self._framed(level.looking(*direction)))
+
+    def _on_colors(self, kind: str) -> None:
+        self.set_point_colors(kind)
+        self.point_colors_changed.emit(kind)
+
+    def _refresh(self, *parts: str) -> None:
+        content = self.content
+        self.toolbar.show_available(
+            points=len(content.positions) > 0,
+            labels=content.labels is not None,
+            cameras=len(content.camera_lines) > 0,
+            query=content.estimate is not None or content.truth is not None,
+        )
+        self.canvas.mark(*parts)
