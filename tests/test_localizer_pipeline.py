@@ -27,10 +27,10 @@ def texture(seed=0, height=240, width=320):
     return np.ascontiguousarray(np.kron(coarse, np.ones((5, 5, 1), np.uint8)))
 
 
-def map_of_one_view(image, seed=0):
+def map_of_one_view(image, seed=0, nearest=3, farthest=30):
     """A map of what one camera at POSE sees, at random depths; images 0 and 1 saw all of it and the left part of it."""
     features = extract_features(image)
-    depths = np.random.default_rng(seed).uniform(3, 30, (len(features), 1))
+    depths = np.random.default_rng(seed).uniform(nearest, farthest, (len(features), 1))
     points3D = POSE.inverse().apply(CAMERA.bearings(features.keypoints) * depths)
     points, left = np.arange(len(points3D)), np.flatnonzero(features.keypoints[:, 0] < 160)
     order = np.argsort(np.concatenate([points, left]), kind="stable")
@@ -194,6 +194,16 @@ def test_inliers_in_a_corner_of_the_image_make_a_weak_pose(scene_map):
     autopsy = explain(finish(localize(query_of(), scene_map, config, image=image)), scene_map)
     assert autopsy.verdict == "weak"
     assert "of the image" in autopsy.cause
+
+
+def test_inliers_on_a_small_wall_at_one_depth_fix_the_position_badly():
+    image = np.full((240, 320, 3), 127, np.uint8)
+    image[60:130, 80:150] = texture()[60:130, 80:150]
+    wall = map_of_one_view(texture(), nearest=20, farthest=20)
+    autopsy = explain(finish(localize(query_of(), wall, image=image)), wall)
+    assert autopsy.verdict == "weak"
+    assert "fix the position only to" in autopsy.cause
+    assert "lie at one depth" in autopsy.cause
 
 
 def strecha_view(folder, name):

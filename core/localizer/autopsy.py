@@ -17,6 +17,7 @@ FEW_KEYPOINTS = 100
 FEW_MAP_POINTS = 50
 SMALL_IMAGE_SHARE = 0.05
 ONE_DEPTH = 1.15  # 95th over 5th percentile of the inliers' depths
+LOOSE = 0.01  # standard deviation of the position over the median depth of the inliers
 _SAMPLE = 3
 
 
@@ -64,13 +65,14 @@ class Facts:
     num_matches: int
     num_inliers: int
     image_share: float | None = None
+    median_depth_m: float | None = None
     depth_ratio: float | None = None
     position_std_m: float | None = None
     rotation_std_deg: float | None = None
     log10_chance: float | None = None
     num_right: int | None = None
     num_right_inliers: int | None = None
-    num_visible: int | None = None
+    num_in_view: int | None = None
     outcome: str = "unknown"
     position_error_m: float | None = None
     rotation_error_deg: float | None = None
@@ -133,6 +135,7 @@ def _about_inliers(localization: Localization, scene_map: SceneMap, camera: Came
     chance = np.pi * max_error**2 / (camera.width * camera.height)
     return {
         "image_share": hull_share(matches.points2D[result.inlier_mask], camera.width, camera.height),
+        "median_depth_m": float(np.median(depths)),
         "depth_ratio": float(far / near),
         "position_std_m": position_m,
         "rotation_std_deg": rotation_deg,
@@ -149,20 +152,15 @@ def _about_truth(
     return {
         "num_right": int(right.sum()),
         "num_right_inliers": int((right & localization.result.inlier_mask).sum()),
-        "num_visible": int(visible_from(truth, scene_map, camera).sum()),
+        "num_in_view": int(in_view(truth, scene_map, camera).sum()),
     }
 
 
-def visible_from(cam_from_world: Rigid3d, scene_map: SceneMap, camera: Camera) -> Array:
-    """Map points (P,) bool inside the image and, where the map knows it, at a distance they were seen from (10 % slack)."""
+def in_view(cam_from_world: Rigid3d, scene_map: SceneMap, camera: Camera) -> Array:
+    """Map points (P,) bool that project into the image, whatever stands before them."""
     with np.errstate(invalid="ignore"):
         pixels = camera.project(cam_from_world.apply(scene_map.points3D))
-        seen = ((pixels >= -0.5) & (pixels < (camera.width - 0.5, camera.height - 0.5))).all(axis=1)
-    if scene_map.visibility is not None:
-        distance = np.linalg.norm(scene_map.points3D - cam_from_world.center(), axis=1)
-        low, high = scene_map.visibility.min_distance, scene_map.visibility.max_distance
-        seen &= (distance > 0.9 * low) & (distance < 1.1 * high)
-    return seen
+        return ((pixels >= -0.5) & (pixels < (camera.width - 0.5, camera.height - 0.5))).all(axis=1)
 
 
 def _failed(facts: Facts) -> tuple[str, str, str]:
@@ -171,8 +169,8 @@ def _failed(facts: Facts) -> tuple[str, str, str]:
     if facts.num_keypoints < FEW_KEYPOINTS:
         cause = f"only {facts.num_keypoints} keypoints found: the image is too dark, blurred, plain or small"
         return "few keypoints", cause, "lower the contrast threshold, or use a sharper, brighter or larger image"
-    if facts.num_visible is not None and facts.num_visible < FEW_MAP_POINTS:
-        cause = f"the map has only {facts.num_visible} points in view of the true pose"
+    if facts.num_in_view is not None and facts.num_in_view < FEW_MAP_POINTS:
+        cause = f"the map has only {facts.num_in_view} points in view of the true pose"
         return "outside the map", cause, "add reference images of this place to the map"
     if facts.num_matches < facts.min_inliers:
         cause = f"{facts.num_keypoints} keypoints, but only {facts.num_matches} resemble a point of the map"
@@ -209,13 +207,15 @@ def _posed(facts: Facts) -> tuple[str, str, str]:
 
 
 def _weaknesses(facts: Facts) -> list[str]:
+    """What makes the pose uncertain. One depth alone is no weakness: many inliers fix a pose before a flat wall too."""
     reasons = []
     if facts.log10_chance is not None and facts.log10_chance > 0:
         reasons.append("so many could agree by chance")
     if facts.image_share is not None and facts.image_share < SMALL_IMAGE_SHARE:
         reasons.append(f"they lie within {100 * facts.image_share:.1f} % of the image")
-    if facts.depth_ratio is not None and facts.depth_ratio < ONE_DEPTH:
-        reasons.append("they all lie at one depth")
+    if facts.position_std_m is not None and facts.median_depth_m and facts.position_std_m > LOOSE * facts.median_depth_m:
+        flat = " and lie at one depth" if facts.depth_ratio is not None and facts.depth_ratio < ONE_DEPTH else ""
+        reasons.append(f"they fix the position only to {facts.position_std_m:.2f} m{flat}")
     return reasons
 
 
@@ -226,7 +226,7 @@ def _evidence(facts: Facts) -> tuple[Evidence, ...]:
         Evidence("inliers", facts.num_inliers, f"{facts.num_inliers} matches agree with the returned pose"),
     ]
     sentences = {
-        "num_visible": "{:.0f} map points are in view of the true pose",
+        "num_in_view": "{:.0f} map points are in view of the true pose",
         "num_right": "{:.0f} matches point at the right place under the true pose",
         "image_share": "the inliers span {:.1%} of the image",
         "depth_ratio": "the farthest inliers are {:.1f} times as far as the nearest",
