@@ -74,6 +74,20 @@ def test_pretraining_repeats_by_seed(data):
     assert not same_weights(first, other)
 
 
+def test_both_stages_run_in_bf16(data):
+    """The images' colours are changed in f32 all the same, so both formats see the same crops and nearly the same loss."""
+    losses = {}
+    for precision in ("fp32", "bf16"):
+        config = PretrainingConfig(optimization=optimization(1, precision=precision), augmentation=replace(CROP, strength=1.0))
+        records, network = drain(pretrain(toy_network(), data, toy_preprocessing(), config, seed=2))
+        steps, _ = drain(
+            train_clusters(network, data, toy_preprocessing(), fgsn_config(optimization=config.optimization), seed=2)
+        )
+        losses[precision] = [records[0].loss, steps[-1].loss]
+    assert losses["bf16"][0] == pytest.approx(losses["fp32"][0], rel=0.02)
+    assert np.isfinite(losses["bf16"]).all()
+
+
 def test_a_resumed_run_ends_where_an_unbroken_one_does(data, tmp_path):
     config = PretrainingConfig(optimization=optimization(5), augmentation=CROP)
     snapshot = tmp_path / "run" / "snapshot.pt"

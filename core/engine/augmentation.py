@@ -79,11 +79,12 @@ def change_appearance(images: Tensor, strength: float, generator: torch.Generato
     """
     if strength <= 0:
         return images
-    for change, share in _CHANGES:
-        chosen = torch.rand(len(images), generator=generator) < share
-        if chosen.any():
-            images = images.clone()
-            images[chosen] = change(images[chosen], images, strength, generator).clamp(0, 1)
+    with torch.autocast(images.device.type, enabled=False):  # colours need f32, whatever the network computes in
+        for change, share in _CHANGES:
+            chosen = torch.rand(len(images), generator=generator) < share
+            if chosen.any():
+                images = images.clone()
+                images[chosen] = change(images[chosen], images, strength, generator).clamp(0, 1)
     return images
 
 

@@ -53,6 +53,7 @@ class FGSNConfig:
     optimization: OptimizationConfig = field(default_factory=_default_optimization)
     augmentation: AugmentationConfig = field(default_factory=lambda: AugmentationConfig(crop=225, flip=False, min_scale=0.8))
     clusters: ClusterConfig = field(default_factory=ClusterConfig)
+    max_reference_images: int = setting(0, minimum=0, help="reference images whose features are clustered; 0: all")
     max_features_per_image: int = setting(500, minimum=2, help="features of a reference image that are clustered")
     pool_conditions: bool = setting(False, help="cluster features averaged over the conditions at corresponding points")
     recluster_every: int = setting(0, minimum=0, help="steps between clusterings; 0: cluster once (the paper's best run)")
@@ -101,11 +102,11 @@ def train_clusters(
     total = config.optimization.iterations
     interval = config.recluster_every or total
     for number, start in enumerate(range(0, total, interval)):
-        frozen = copy.deepcopy(network).eval()
+        frozen = copy.deepcopy(network).eval().to(memory_format=torch.channels_last)
         clusters = yield from _clusters_of_round(
             frozen, data, preprocessing, config, seed + number, _inside(work, number, "clusters")
         )
-        labels = yield from reference_labels(frozen, clusters, data, preprocessing, config.label_scale)
+        labels = yield from reference_labels(frozen, clusters, data, preprocessing, config)
         network = with_fresh_heads(frozen, clusters.num_clusters, seed + number)
         network.to(memory_format=torch.channels_last)
 
@@ -144,7 +145,9 @@ def with_fresh_heads(network: PSPNet, num_labels: int, seed: int) -> PSPNet:
     return fresh
 
 
-def image_features(network: PSPNet, image: Array, preprocessing: Preprocessing, scale: float) -> Tensor:
+def image_features(
+    network: PSPNet, image: Array, preprocessing: Preprocessing, scale: float, precision: str = "fp32"
+) -> Tensor:
     """Features (D, h, w) f32 before the ReLU of a whole image (H, W, 3) u8, enlarged by ``scale`` first.
 
     The size is rounded to a multiple of the output stride plus 1, where the outer cells lie on the outer pixels.
@@ -152,7 +155,7 @@ def image_features(network: PSPNet, image: Array, preprocessing: Preprocessing, 
     stride = network.config.output_stride
     height, width = (max(1, round((side * scale - 1) / stride)) * stride + 1 for side in image.shape[:2])
     batch = normalised(as_batch([resize_image(np.asarray(image), width, height)]), preprocessing)
-    with torch.inference_mode():
+    with torch.inference_mode(), torch.autocast(batch.device.type, torch.bfloat16, enabled=precision == "bf16"):
         return network(batch).features[0].float()
 
 
@@ -163,15 +166,17 @@ def reference_features(
 
     With ``pool_conditions`` the features at correspondences are means over the conditions that show the point.
     """
+    limit = config.max_reference_images or len(data)
+    indices = np.unique(np.linspace(0, len(data) - 1, min(limit, len(data))).astype(int))
+    precision = config.optimization.precision
     collected = []
-    for index in range(len(data)):
-        view = data.view(index)
-        random = np.random.default_rng([seed, index])
-        maps = [image_features(network, view.images[0], preprocessing, config.label_scale)]
-        if config.pool_conditions:
-            maps += [image_features(network, image, preprocessing, config.label_scale) for image in view.images[1:]]
+    for done, index in enumerate(indices):
+        view = data.view(int(index))
+        images = view.images if config.pool_conditions else view.images[:1]
+        maps = [image_features(network, image, preprocessing, config.label_scale, precision) for image in images]
+        random = np.random.default_rng([seed, int(index)])
         collected.append(sample_features(maps, view, config.max_features_per_image, random))
-        yield Progress(f"features of reference image {index + 1} of {len(data)}", (index + 1) / len(data))
+        yield Progress(f"features of reference image {done + 1} of {len(indices)}", (done + 1) / len(indices))
     return torch.cat(collected)
 
 
@@ -206,12 +211,13 @@ def _flat_cells(points: Array, size: tuple[int, int], cells: tuple[int, int]) ->
 
 
 def reference_labels(
-    network: PSPNet, clusters: ClusterModel, data: TrainingSet, preprocessing: Preprocessing, scale: float
+    network: PSPNet, clusters: ClusterModel, data: TrainingSet, preprocessing: Preprocessing, config: FGSNConfig
 ) -> Generator[Progress, None, list[Array]]:
     """Label every reference image by its features' nearest centroids: one (h, w) u16 map a view."""
     labels = []
     for index in range(len(data)):
-        features = image_features(network, data.view(index).images[0], preprocessing, scale)
+        image = data.view(index).images[0]
+        features = image_features(network, image, preprocessing, config.label_scale, config.optimization.precision)
         labels.append(clusters.assign_map(features[None])[0].numpy().astype(np.uint16))
         yield Progress(f"labels of reference image {index + 1} of {len(data)}", (index + 1) / len(data))
     return labels
