@@ -65,7 +65,7 @@ def fit_camera(image: ImageData, pixels: Array) -> Camera:
     stretch = (camera.width / width) / (camera.height / height)
     if abs(stretch - 1) > _ASPECT_TOLERANCE:
         raise InputError(
-            f"{image.path}: the image is {width} x {height}, of another shape than its camera's {camera.width} x {camera.height}"
+            f"{image.path}: the image is {width} x {height}, not of the shape of its camera, {camera.width} x {camera.height}"
         )
     return camera.scaled(width, height)
 

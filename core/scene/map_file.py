@@ -6,9 +6,11 @@ checksum of the COLMAP files, and where these changed since, the COLMAP model is
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import zlib
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from core.errors import SceneError
+from core.errors import InputError, SceneError
 from core.geometry import Camera, Rigid3d
 from core.images import write_atomic
 from core.records import ImageData, Observations, PointLabels, PointVisibility, SceneMap
@@ -96,29 +98,28 @@ def image_root_hint(path: Path) -> Path | None:
         return (path / str(file.attrs["image_root"])).resolve()
 
 
-class _open:
+_CORRUPT = (KeyError, IndexError, OSError, ValueError, TypeError, RuntimeError, AttributeError, MemoryError, OverflowError)
+
+
+@contextlib.contextmanager
+def _open(path: Path) -> Iterator[h5py.File]:
     """Open map.h5 for reading; a broken file or a missing part of it is a SceneError."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> h5py.File:
-        if not self.path.is_file():
-            raise SceneError(f"{self.path}: no such map file")
+    if not path.is_file():
+        raise SceneError(f"{path}: no such map file")
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise SceneError(f"{path}: cut off or no HDF5 file") from error
+    with file:
         try:
-            self.file = h5py.File(self.path, "r")
-        except OSError as error:
-            raise SceneError(f"{self.path}: cut off or no HDF5 file") from error
-        found = self.file.attrs.get("format"), self.file.attrs.get("version")
-        if found != (_FORMAT, _VERSION):
-            self.file.close()
-            raise SceneError(f"{self.path}: found format {found[0]!r} version {found[1]!r}, expected {_FORMAT!r} {_VERSION}")
-        return self.file
-
-    def __exit__(self, kind: type | None, error: BaseException | None, _trace: object) -> None:
-        self.file.close()
-        if isinstance(error, (KeyError, OSError, ValueError, IndexError)) and not isinstance(error, SceneError):
-            raise SceneError(f"{self.path}: corrupt ({error})") from error
+            found = file.attrs.get("format"), file.attrs.get("version")
+            if found != (_FORMAT, _VERSION):
+                raise SceneError(f"{path}: found format {found[0]!r} version {found[1]!r}, expected {_FORMAT!r} {_VERSION}")
+            yield file
+        except InputError:
+            raise
+        except _CORRUPT as error:
+            raise SceneError(f"{path}: corrupt ({error})") from error
 
 
 def _checksums(folder: Path) -> dict[str, list[int]]:

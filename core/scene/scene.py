@@ -160,9 +160,12 @@ def _with_gravity(scene_map: SceneMap, table: dict[str, Any], root: Path) -> Sce
         return scene_map
     try:
         gravity = np.array(table["gravity"], dtype=np.float64).reshape(3)
-        return replace(scene_map, gravity_in_world=gravity / np.linalg.norm(gravity))
-    except (ValueError, TypeError) as error:
-        raise SceneError(f"{root / SCENE_FILE}: gravity is {table['gravity']!r}, expected three numbers") from error
+    except (ValueError, TypeError):
+        gravity = np.zeros(3)
+    length = np.linalg.norm(gravity)
+    if not 0 < length < np.inf:
+        raise SceneError(f"{root / SCENE_FILE}: gravity is {table['gravity']!r}, expected three numbers, not all zero")
+    return replace(scene_map, gravity_in_world=gravity / length)
 
 
 def _reference_without_map(images: Path, table: dict[str, Any], root: Path) -> tuple[ImageData, ...]:
