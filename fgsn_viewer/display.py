@@ -15,6 +15,7 @@ OUTLIER, INLIER = 0, 1
 OVERLAY_MODES = ("fill", "outline", "off")
 _HALO = np.uint32(0x8C000000)
 _DIM = 0.35
+_ISOLATED_TINT = 0.15
 _SHADE = 0.72  # how dark the photograph becomes where an isolated label is not
 
 
@@ -40,6 +41,7 @@ def fill_lut(colors: Array, mode: str, opacity: float, highlight: int | None = N
         others = (ids != isolated) & (ids != (isolated if highlight is None else highlight))
         colors[others] = 0
         alpha[others] = _SHADE
+        alpha[isolated] = min(alpha[isolated], _ISOLATED_TINT) if highlight is None else alpha[isolated]
     return np.append(premultiplied(colors, alpha), np.uint32(0))
 
 
@@ -112,12 +114,20 @@ def paint_contour(mask: Array) -> Array:
 
 
 def shown_matches(kinds: Array, scores: Array | None, limit: int | None, show_outliers: bool) -> Array:
-    """Indices (S,) i64 of the matches to draw: inliers before outliers, then the best scores; at most ``limit``."""
+    """Indices (S,) i64 of the matches to draw, best scores first of each kind, outliers first so that inliers lie on top.
+
+    At most ``limit`` in all (None: no limit), inliers and outliers in the proportion in which they occur.
+    """
     kinds = np.asarray(kinds)
-    order = np.lexsort((np.arange(len(kinds)), -(np.zeros(len(kinds)) if scores is None else scores), kinds != INLIER))
+    order = np.arange(len(kinds)) if scores is None else np.argsort(-np.asarray(scores), kind="stable")
+    inliers, outliers = order[kinds[order] == INLIER], order[kinds[order] != INLIER]
     if not show_outliers:
-        order = order[kinds[order] == INLIER]
-    return order[:limit]
+        outliers = outliers[:0]
+    total = len(inliers) + len(outliers)
+    if limit is not None and total > limit:
+        kept = min(len(inliers), max(round(limit * len(inliers) / total), limit - len(outliers)))
+        inliers, outliers = inliers[:kept], outliers[: limit - kept]
+    return np.concatenate([outliers, inliers])
 
 
 def nearest_segment(starts: Array, ends: Array, position: Array, radius: float) -> int | None:

@@ -97,6 +97,17 @@ def robust_ball(points: Array, centers: Array) -> tuple[Array, float]:
     return (low + high) / 2, radius if radius > 1e-9 else 1.0
 
 
+def robust_sample(points: Array, centers: Array, count: int = 4000) -> Array:
+    """Positions (N, 3) m that stand for the scene when it is framed: cameras, and a sample of points without the far ones."""
+    centers = centers[np.isfinite(centers).all(axis=1)]
+    sample = points[:: max(1, len(points) // count)].astype(np.float64)
+    if len(sample):
+        middle = np.median(np.concatenate([sample, centers]), axis=0)
+        distance = np.linalg.norm(sample - middle, axis=1)
+        sample = sample[distance <= np.percentile(distance, 96)]
+    return np.concatenate([sample, centers])
+
+
 def frustum_size(centers: Array, radius: float) -> float:
     """How large to draw cameras, m: near the spacing of a drive, within bounds set by the scene's ``radius``."""
     centers = centers[np.isfinite(centers).all(axis=1)]
@@ -146,9 +157,9 @@ def nearest_point(pixels: Array, depth: Array, position: Array, radius: float = 
     """Index of the projected point (P, 2) px to pick at ``position``: within ``radius`` px, and of those about as near as
     the nearest (2 px) the one in front. NaN px are not seen.
     """
-    offsets = pixels - np.asarray(position, pixels.dtype)
-    near = np.flatnonzero((np.abs(offsets) <= radius).all(axis=1))
-    distance = np.hypot(offsets[near, 0], offsets[near, 1])
+    x, y = float(position[0]), float(position[1])
+    near = np.flatnonzero((np.abs(pixels[:, 0] - x) <= radius) & (np.abs(pixels[:, 1] - y) <= radius))
+    distance = np.hypot(pixels[near, 0] - x, pixels[near, 1] - y)
     near, distance = near[distance <= radius], distance[distance <= radius]
     if not len(near):
         return None

@@ -18,7 +18,7 @@ _OVERLAYS = {
     "outline": ("Outline", "Outline every label (O)"),
     "off": ("Off", "Hide labels (H)"),
 }
-_LIMITS = {"best 50": 50, "best 200": 200, "best 1000": 1000, "all": None}
+_LIMITS = {"best 30": 30, "best 100": 100, "best 300": 300, "all": None}
 
 
 class CompareToolbar(QWidget):
@@ -52,8 +52,8 @@ class CompareToolbar(QWidget):
         self._outliers = self._button("Outliers", "Draw outliers too: thin dashed lines with crosses", checkable=True)
         self._limit = QComboBox(self)
         self._limit.addItems(list(_LIMITS))
-        self._limit.setCurrentText("best 200")
-        self._limit.setToolTip("How many matches are drawn: inliers and high scores first")
+        self._limit.setCurrentText("best 100")
+        self._limit.setToolTip("How many matches are drawn: the highest scores of inliers and of outliers")
         self._layout.addWidget(self._limit)
         self._fit = self._button("Fit", "Show the images whole (F, or double click)", checkable=False)
         self._connect()

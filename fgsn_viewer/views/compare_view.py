@@ -106,7 +106,7 @@ class CompareView(QWidget):
         self._refresh()
 
     def set_match_options(self, visible: bool, show_outliers: bool, limit: int | None) -> None:
-        """Show or hide matches and outliers; draw at most ``limit`` (None: all), inliers and best scores first."""
+        """Show or hide matches and outliers; draw at most ``limit`` (None: all), best scores first."""
         layer = self.canvas.matches
         layer.visible, layer.show_outliers, layer.limit = visible, show_outliers, limit
         self._refresh()

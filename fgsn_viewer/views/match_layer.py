@@ -20,7 +20,7 @@ class MatchLayer:
     def __init__(self) -> None:
         self.visible = True
         self.show_outliers = True
-        self.limit: int | None = 200
+        self.limit: int | None = 100
         self.selected: int | None = None
         self.set_matches(None, None, None, None)
 
@@ -96,11 +96,9 @@ def _paint_kind(painter: QPainter, starts: Array, ends: Array, kind: int, faint:
     inlier = kind == display.INLIER
     color = QColor(palette.GOOD if inlier else palette.BAD)
     lines = [QLineF(*start, *end) for start, end in zip(starts.tolist(), ends.tolist())]
-    if inlier and not faint:
-        painter.setPen(QPen(QColor(0, 0, 0, 70), 2.6))
-        painter.drawLines(lines)
-    color.setAlphaF((0.85 if inlier else 0.5) * (0.3 if faint else 1.0))
-    pen = QPen(color, 1.2 if inlier else 0.9)
+    crowd = min(1.0, (60 / max(len(lines), 1)) ** 0.5)  # many lines are each fainter, so that the photograph stays visible
+    color.setAlphaF((0.9 if inlier else 0.75) * max(crowd, 0.25) * (0.3 if faint else 1.0))
+    pen = QPen(color, 1.2 if inlier else 1.0)
     if not inlier:
         pen.setDashPattern([5, 5])
     painter.setPen(pen)

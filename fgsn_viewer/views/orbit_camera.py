@@ -70,12 +70,14 @@ class OrbitCamera:
     def project(self, points: Array, width: float, height: float) -> tuple[Array, Array]:
         """World points (N, 3) to screen px (N, 2) f32 and depth (N,) f32 m; NaN px where not in front of the near plane."""
         R = self.world_rotation.astype(np.float32)
-        in_eye = (np.asarray(points, np.float32) - self.target.astype(np.float32)) @ R.T
-        depth = in_eye[:, 2] + np.float32(self.distance)
+        in_eye = R @ np.asarray(points, np.float32).T - (R @ self.target.astype(np.float32))[:, None]
+        depth = in_eye[2] + np.float32(self.distance)
         scale = np.float32(height / 2 / np.tan(self.fov / 2))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            pixels = in_eye[:, :2] / depth[:, None] * scale + np.float32([width / 2, height / 2])
-        pixels[depth <= self.near_far()[0]] = np.nan
+        pixels = np.full((len(depth), 2), np.nan, np.float32)
+        in_front = depth > self.near_far()[0]
+        for axis, middle in enumerate((width / 2, height / 2)):
+            np.divide(in_eye[axis] * scale, depth, out=pixels[:, axis], where=in_front)
+            pixels[:, axis] += np.float32(middle)
         return pixels, depth
 
     def orbited(self, dx: float, dy: float, height: float) -> OrbitCamera:
@@ -99,10 +101,27 @@ class OrbitCamera:
         elevation = np.clip(np.radians(elevation_deg), -_MAX_ELEVATION, _MAX_ELEVATION)
         return replace(self, azimuth=float(np.radians(azimuth_deg)), elevation=float(elevation))
 
-    def framing(self, center: Array, radius: float, width: float, height: float) -> OrbitCamera:
-        """The same direction, with the ball of ``radius`` m around ``center`` filling the screen."""
-        half = np.arctan(np.tan(self.fov / 2) * min(1.0, width / max(height, 1.0)))
-        return replace(self, target=np.asarray(center, np.float64), distance=float(max(radius, 1e-6) / np.sin(half)))
+    def framing(self, points: Array, width: float, height: float, margin: float = 1.12) -> OrbitCamera:
+        """The same direction, moved so that all ``points`` (N, 3) m are on the screen and in its middle."""
+        if not len(points):
+            return self
+        R = self.world_rotation
+        in_eye = points @ R.T
+        tangent = np.tan(self.fov / 2) / margin * np.array([width / max(height, 1.0), 1.0])
+        # A point is on screen when |x| <= tan (z + distance): each side of the screen bounds the eye from one direction.
+        right = (in_eye[:, :2] - tangent * in_eye[:, 2:]).max(axis=0)
+        left = (-in_eye[:, :2] - tangent * in_eye[:, 2:]).max(axis=0)
+        back = np.maximum(((right + left) / (2 * tangent)).max(), 1e-6 - in_eye[:, 2].min())
+        middle = (right - left) / 2
+        depth = float(np.median(in_eye[:, 2]))
+        target = np.array([*middle, depth]) @ R
+        return replace(self, target=target, distance=float(max(back + depth, 1e-6)))
+
+    def behind(self, cam_from_world: Rigid3d, distance: float) -> OrbitCamera:
+        """Stand behind and above a camera, looking along with it."""
+        forward = self.level_from_world @ cam_from_world.R[2]
+        azimuth = float(np.degrees(np.arctan2(-forward[1], -forward[0])))
+        return replace(self, target=cam_from_world.center(), distance=distance).looking(azimuth + 25.0, 24.0)
 
     def through(self, cam_from_world: Rigid3d, focus_distance: float, fov: float) -> OrbitCamera:
         """Stand where a camera stood and look where it looked (its roll is levelled)."""

@@ -114,6 +114,7 @@ class Scene3DContent:
         self.origin, self.radius = display3d.robust_ball(points, centers)
         self.positions = (points - self.origin).astype(np.float32)
         self.centers = centers - self.origin
+        self.framed = display3d.robust_sample(self.positions, self.centers)
         self.level = display3d.level_rotation(display3d.up_direction(self.map, self.images))
         self.frustum_size = display3d.frustum_size(self.centers, self.radius)
         lines, self.camera_of_line = display3d.cameras_lines(self.images, self.frustum_size)

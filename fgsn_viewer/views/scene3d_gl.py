@@ -19,7 +19,7 @@ _GL_COLOR_BUFFER_BIT, _GL_DEPTH_BUFFER_BIT, _GL_DEPTH_TEST, _GL_BLEND = 0x4000, 
 _GL_SRC_ALPHA, _GL_ONE_MINUS_SRC_ALPHA, _GL_RENDERER = 0x0302, 0x0303, 0x1F01
 _GL_POINT_SPRITE, _GL_PROGRAM_POINT_SIZE = 0x8861, 0x8642
 _SOFTWARE_RENDERERS = ("llvmpipe", "softpipe", "swrast", "software")
-_MOVING_POINTS = {True: 150_000, False: 3_000_000}
+_MOVING_POINTS = {True: 60_000, False: 3_000_000}
 _VERTEX = """
 attribute vec3 position;
 attribute vec4 color;
@@ -164,10 +164,11 @@ class Scene3DGLCanvas(QOpenGLWidget):
             self._points.upload(None, content.colors()[self._order])
         if "lines" in self._stale:
             cameras = content.camera_lines if content.show_cameras else content.no_lines
+            ground = content.no_lines if content.is_empty else content.grid
             grid = [GRID_COLOR.red(), GRID_COLOR.green(), GRID_COLOR.blue(), GRID_COLOR.alpha()]
             reference = [*bytes.fromhex(palette.REFERENCE[1:]), 190]
-            colors = np.repeat([grid, reference], [2 * len(content.grid), 2 * len(cameras)], axis=0)
-            self._lines.upload(np.concatenate([content.grid, cameras]).reshape(-1, 3), colors)
+            colors = np.repeat(np.array([grid, reference], np.uint8), [2 * len(ground), 2 * len(cameras)], axis=0)
+            self._lines.upload(np.concatenate([ground, cameras]).reshape(-1, 3), colors)
         self._stale.clear()
 
     def _program(self, fragment: str) -> QOpenGLShaderProgram:

@@ -56,11 +56,11 @@ class WorldPainter:
         pixels, _ = self.camera.project(clipped[seen].reshape(-1, 3), *self.size)
         return pixels.reshape(-1, 2, 2).astype(np.float64)
 
-    def lines(self, segments: Array, color: QColor, width: float, dashed: bool = False) -> None:
+    def lines(self, segments: Array, color: QColor, width: float, dashed: bool = False, halo: bool = True) -> None:
         if not len(segments):
             return
         lines = [QLineF(*start, *end) for start, end in self.to_screen(segments).tolist() if np.isfinite([*start, *end]).all()]
-        for pen in (QPen(QColor(0, 0, 0, 130), width + 2), QPen(color, width)):
+        for pen in [QPen(QColor(0, 0, 0, 130), width + 2)] * halo + [QPen(color, width)]:
             if dashed:
                 pen.setDashPattern([4, 3])
             self.painter.setPen(pen)
@@ -83,18 +83,22 @@ def _paint_error(view: WorldPainter, content: Scene3DContent) -> None:
     error = float(np.linalg.norm(ends[1] - ends[0]))
     color = error_color(error)
     view.lines(ends[None], color, 2.4, dashed=True)
-    on_screen = view.to_screen(ends[None])
-    if len(on_screen) and np.isfinite(on_screen).all():
+    drawn = view.to_screen(np.concatenate([content.lines_of(content.truth), content.lines_of(content.estimate)]))
+    if len(drawn) and np.isfinite(drawn).all():
         angle = rotation_angle_deg(content.estimate.cam_from_local, content.truth.cam_from_local)
-        _tag(view.painter, QPointF(*on_screen[0].mean(axis=0).tolist()), f"{error:.2f} m · {angle:.2f}°", color)
+        left, top, right = drawn[..., 0].min(), drawn[..., 1].min(), drawn[..., 0].max()
+        _tag(view.painter, (left + right) / 2, top - 8, f"{error:.2f} m · {angle:.2f}°", color, view.size)
 
 
-def _tag(painter: QPainter, at: QPointF, text: str, color: QColor) -> None:
+def _tag(painter: QPainter, middle: float, bottom: float, text: str, color: QColor, size: tuple[float, float]) -> None:
+    """A small label above a place, kept on the screen."""
     font = QFont(painter.font())
     font.setBold(True)
     painter.setFont(font)
-    width = painter.fontMetrics().horizontalAdvance(text)
-    rect = QRectF(at.x() + 14, at.y() - 30, width + 14, 22)
+    width = painter.fontMetrics().horizontalAdvance(text) + 16
+    x = float(np.clip(middle - width / 2, 4, max(4.0, size[0] - width - 4)))
+    y = float(np.clip(bottom - 22, 4, max(4.0, size[1] - 60)))
+    rect = QRectF(x, y, width, 22)
     painter.setPen(Qt.PenStyle.NoPen)
     painter.setBrush(QColor(10, 14, 18, 215))
     painter.drawRoundedRect(rect, 4, 4)

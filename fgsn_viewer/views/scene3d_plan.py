@@ -40,10 +40,10 @@ class Scene3DPlanCanvas(QWidget):
         painter.fillRect(self.rect(), BACKGROUND)
         view = WorldPainter(painter, self.camera, self.width(), self.height())
         if not self.content.is_empty:
-            view.lines(self.content.grid, GRID_COLOR, 1.0)
+            view.lines(self.content.grid, GRID_COLOR, 1.0, halo=False)
         painter.drawImage(0, 0, self._points_image())
         if self.content.show_cameras:
-            view.lines(self.content.camera_lines, QColor(palette.REFERENCE), 1.0)
+            view.lines(self.content.camera_lines, QColor(palette.REFERENCE), 1.0, halo=False)
         paint_overlay(painter, self.content, self.camera, self.width(), self.height())
         self._paint_banner(painter)
         painter.end()

@@ -13,7 +13,8 @@ class Scene3DToolbar(QWidget):
     size_chosen = Signal(float)
     cameras_toggled = Signal(bool)
     preset_chosen = Signal(str)
-    query_view_requested = Signal()
+    query_requested = Signal()
+    through_requested = Signal()
     fit_requested = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -39,7 +40,8 @@ class Scene3DToolbar(QWidget):
         self._presets = {
             name: self._button(name.capitalize(), f"Look from the {name}", False) for name in ("top", "front", "side")
         }
-        self._query = self._button("Query", "Look through the query's camera: the estimate, or the truth without one", False)
+        self._query = self._button("Query", "Go behind the query's camera: the estimate, or the truth without one", False)
+        self._through = self._button("Through", "Look through the query's camera", False)
         self._fit = self._button("Fit", "Show the whole scene (F)", False)
         self._connect()
         self.show_colors("photo")
@@ -70,6 +72,7 @@ class Scene3DToolbar(QWidget):
         )
         self._cameras.setEnabled(cameras)
         self._query.setEnabled(query)
+        self._through.setEnabled(query)
         for button in (*self._presets.values(), self._fit):
             button.setEnabled(points or cameras)
 
@@ -89,5 +92,6 @@ class Scene3DToolbar(QWidget):
         self._cameras.clicked.connect(self.cameras_toggled)
         for name, button in self._presets.items():
             button.clicked.connect(lambda _checked=False, name=name: self.preset_chosen.emit(name))
-        self._query.clicked.connect(self.query_view_requested)
+        self._query.clicked.connect(self.query_requested)
+        self._through.clicked.connect(self.through_requested)
         self._fit.clicked.connect(self.fit_requested)

@@ -69,7 +69,8 @@ class Scene3DView(QWidget):
         self.toolbar.size_chosen.connect(self.set_point_size)
         self.toolbar.cameras_toggled.connect(self.set_cameras_visible)
         self.toolbar.preset_chosen.connect(self.look_from)
-        self.toolbar.query_view_requested.connect(self.look_through_query)
+        self.toolbar.query_requested.connect(self.look_at_query)
+        self.toolbar.through_requested.connect(self.look_through_query)
         self.toolbar.fit_requested.connect(self.fit)
 
     def set_map(self, scene_map: SceneMap | None) -> None:
@@ -131,6 +132,8 @@ class Scene3DView(QWidget):
         label = None if label is None or label < 0 else int(label)
         if label != self.content.highlight:
             self.content.highlight = label
+            self.canvas.moving = True  # a quick picture now, the whole one when the mouse rests
+            self._settle.start()
             self._refresh("colors")
 
     def set_selected_point(self, index: int | None) -> None:
@@ -161,6 +164,17 @@ class Scene3DView(QWidget):
     def look_from(self, preset: str) -> None:
         """Show the whole scene from the "top", "front" or "side"."""
         self._fly_to(self._framed(replace(self.camera, fov=OrbitCamera().fov).looking(*PRESETS[preset])))
+
+    def look_at_query(self) -> None:
+        """Stand behind and above the query's camera, near enough to see estimate and truth apart."""
+        posed = self.content.estimate or self.content.truth
+        if posed is None:
+            return
+        apart = 0.0
+        if self.content.estimate is not None and self.content.truth is not None:
+            apart = float(np.linalg.norm(self.content.estimate.center - self.content.truth.center))
+        distance = min(max(9 * self.content.frustum_size, 3 * apart), 4 * self.content.radius)
+        self._fly_to(replace(self.camera, fov=OrbitCamera().fov).behind(posed.cam_from_local, distance))
 
     def look_through_query(self) -> None:
         """Stand where the query was taken: at the estimate, or at the truth where there is none."""
@@ -264,7 +278,7 @@ class Scene3DView(QWidget):
         self._move_to(start.between(end, t))
 
     def _framed(self, camera: OrbitCamera) -> OrbitCamera:
-        return camera.framing(np.zeros(3), self.content.radius, max(1, self.canvas.width()), max(1, self.canvas.height()))
+        return camera.framing(self.content.framed, max(1, self.canvas.width()), max(1, self.canvas.height()))
 
     def _start_view(self) -> None:
         """From behind and above the cameras, looking along with them; from above without OpenGL."""
