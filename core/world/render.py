@@ -1,0 +1,222 @@
+"""Render a world: rays, surfaces, light, then the camera's own traits."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from core.geometry import Array, Camera, Rigid3d, frozen_array
+from core.world.classes import SKY, VEGETATION
+from core.world.conditions import Atmosphere, atmosphere
+from core.world.film import develop
+from core.world.geometry import World
+from core.world.materials import Material
+from core.world.mobile import mobile_mesh
+from core.world.shading import Lighting, Points, radiance
+from core.world.sky import sky, sky_gradient
+from core.world.stage import Hits, Stage
+from core.world.visibility import open_sky, sun_share
+
+_CHUNKS = 4  # fixed, so that the result does not depend on the number of cores
+_FLEETING = (Material.LEAF, Material.NEEDLE, Material.SNOW_PILE, Material.WATER)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rendering:
+    """``rgb`` (H, W, 3) u8; ``depth`` (H, W) f32 m along z, inf for sky; ``classes`` (H, W) u8 Cityscapes train ids, 255 void;
+    ``static`` (H, W) bool: the same physical surface in every condition and traversal.
+    """
+
+    rgb: Array
+    depth: Array
+    classes: Array
+    static: Array
+    camera: Camera
+    cam_from_world: Rigid3d
+    condition: str
+
+    def __post_init__(self) -> None:
+        for name, dtype, shape in (
+            ("rgb", np.uint8, (None, None, 3)),
+            ("depth", np.float32, (None, None)),
+            ("classes", np.uint8, (None, None)),
+            ("static", np.bool_, (None, None)),
+        ):
+            object.__setattr__(self, name, frozen_array(getattr(self, name), dtype, shape, f"Rendering.{name}"))
+
+
+@dataclass(slots=True, eq=False)
+class _Surfaces:
+    """What each of R rays sees: depth (R,), and for the hit ones geometry and identity."""
+
+    depth: Array
+    position: Array
+    normal: Array
+    uv: Array
+    material: Array
+    klass: Array
+    obj: Array
+    mobile: Array
+
+
+class Renderer:
+    """Draws one world; keeps the ray casting scenes of the latest conditions and traversals."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self._stages: OrderedDict[tuple[str, Any], Stage] = OrderedDict()
+        self._litter = _litter_map(world)
+
+    def render(self, cam_from_world: Rigid3d, camera: Camera, condition: str, traversal_seed: int) -> Rendering:
+        """Render one image; the same arguments give the same pixels."""
+        air = atmosphere(condition, self.world.seed, traversal_seed)
+        stages = [self._standing(air.foliage), self._moving(traversal_seed)]
+        eye, directions = _pixel_rays(cam_from_world, camera)
+        surfaces = _see(stages, eye, directions)
+        color = self._color(surfaces, stages, eye, directions, cam_from_world, camera, air)
+        shape = (camera.height, camera.width)
+        classes = self._classes(surfaces, air, eye, directions, shape)
+        fleeting = np.isin(surfaces.material, _FLEETING) | surfaces.mobile
+        static = np.isfinite(surfaces.depth) & ~fleeting
+        rgb = develop(color.reshape(*shape, 3), air, cam_from_world)
+        return Rendering(rgb, surfaces.depth.reshape(shape), classes, static.reshape(shape), camera, cam_from_world, condition)
+
+    def _standing(self, foliage: str) -> Stage:
+        from core.world.mesh import concat
+
+        return self._stage(("standing", foliage), lambda: Stage(concat([self.world.core, self.world.foliage(foliage)])))
+
+    def _moving(self, traversal_seed: int) -> Stage:
+        return self._stage(("moving", traversal_seed), lambda: Stage(mobile_mesh(self.world, traversal_seed)))
+
+    def _crowns(self) -> Stage:
+        return self._stage(("crowns", 0), lambda: Stage(self.world.deciduous))
+
+    def _stage(self, key: tuple[str, Any], make: Callable[[], Stage]) -> Stage:
+        if key not in self._stages:
+            self._stages[key] = make()
+        self._stages.move_to_end(key)
+        while len(self._stages) > 10:
+            self._stages.popitem(last=False)
+        return self._stages[key]
+
+    def _color(
+        self,
+        seen: _Surfaces,
+        stages: list[Stage],
+        eye: Array,
+        directions: Array,
+        pose: Rigid3d,
+        camera: Camera,
+        air: Atmosphere,
+    ) -> Array:
+        """Light (R, 3) f32 along each ray, haze included."""
+        shape = (camera.height, camera.width)
+        length = np.linalg.norm(directions, axis=1, keepdims=True)
+        view = directions / length
+        hit = np.isfinite(seen.depth)
+        heading = pose.R[2] * [1, 1, 0]
+        lighting = Lighting(
+            air, self.world.objects, self._near_lamps(eye), eye.astype(np.float32),
+            (heading / np.linalg.norm(heading)).astype(np.float32), self._litter,
+        )  # fmt: skip
+        cosine = np.abs((view * seen.normal).sum(axis=1))
+        points = Points(
+            seen.position, seen.normal, view, seen.uv,
+            (np.where(hit, seen.depth, 0) / camera.K[0, 0] / np.clip(cosine, 0.12, 1) ** 0.7).astype(np.float32),
+            seen.material, seen.obj,
+            sun_share(stages, seen.position, seen.normal, hit, air),
+            open_sky(stages, seen.position, seen.normal, np.where(hit, seen.depth, np.inf), shape),
+        )  # fmt: skip
+
+        def part(index: Array) -> Array:
+            color = np.empty((len(index), 3), np.float32)
+            solid = hit[index]
+            color[~solid] = sky(view[index[~solid]], air)
+            lit = radiance(points.taken(index[solid]), lighting)
+            haze = np.exp(-air.fog * seen.depth[index[solid]] * length[index[solid], 0])[:, None]
+            flat = view[index[solid]] * [1, 1, 0.15]
+            color[solid] = lit * haze + sky_gradient(flat.astype(np.float32), air) * 0.92 * (1 - haze)
+            return color
+
+        with ThreadPoolExecutor(2) as pool:
+            return np.concatenate(list(pool.map(part, np.array_split(np.arange(len(hit)), _CHUNKS))))
+
+    def _near_lamps(self, eye: Array) -> Array:
+        lamps = self.world.lamps
+        return lamps[np.linalg.norm(lamps[:, :2] - eye[:2], axis=1) < 120]
+
+    def _classes(self, seen: _Surfaces, air: Atmosphere, eye: Array, directions: Array, shape: tuple[int, int]) -> Array:
+        """Class ids; a thin or bare crown keeps its class over the small gaps that it shows."""
+        classes = np.where(np.isfinite(seen.depth), seen.klass, SKY).astype(np.uint8).reshape(shape)
+        if air.foliage == "leafy":
+            return classes
+        veiled = self._crowns().cast(eye, directions).distance < seen.depth
+        reach = max(3, round(shape[1] * 0.016)) | 1
+        wood = (classes == VEGETATION).astype(np.uint8)
+        near = cv2.dilate(wood, np.ones((reach, reach), np.uint8)) > 0
+        return np.where(veiled.reshape(shape) & near, np.uint8(VEGETATION), classes)
+
+
+def _pixel_rays(pose: Rigid3d, camera: Camera) -> tuple[Array, Array]:
+    """The eye (3,) and a direction (R, 3) a pixel, scaled so that distance along it is depth along z."""
+    x, y = np.meshgrid(np.arange(camera.width), np.arange(camera.height))
+    bearings = camera.bearings(np.stack([x.ravel(), y.ravel()], -1))
+    rays = bearings / bearings[:, 2:3]
+    return pose.center(), (rays @ pose.R).astype(np.float32)
+
+
+def _see(stages: list[Stage], eye: Array, directions: Array) -> _Surfaces:
+    hits = [stage.cast(eye, directions) for stage in stages]
+    distance = np.stack([h.distance for h in hits])
+    which = np.argmin(distance, axis=0)
+    count = len(directions)
+    seen = _Surfaces(
+        distance.min(axis=0), np.zeros((count, 3), np.float32), np.zeros((count, 3), np.float32), np.zeros((count, 2), np.float32),
+        np.zeros(count, np.uint8), np.zeros(count, np.uint8), np.zeros(count, np.int32), which == 1,
+    )  # fmt: skip
+    for index, (stage, hit) in enumerate(zip(stages, hits, strict=True)):
+        rays = np.flatnonzero((which == index) & np.isfinite(seen.depth))
+        _fill(seen, rays, stage, hit, eye, directions)
+    return seen
+
+
+def _fill(seen: _Surfaces, rays: Array, stage: Stage, hit: Hits, eye: Array, directions: Array) -> None:
+    mesh, triangle = stage.mesh, hit.triangle[rays]
+    b1, b2 = hit.bary[rays, 0, None], hit.bary[rays, 1, None]
+    b0 = 1 - b1 - b2
+    corners = mesh.normals[triangle]
+    normal = corners[:, 0] * b0 + corners[:, 1] * b1 + corners[:, 2] * b2
+    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-6)
+    normal *= np.where((normal * directions[rays]).sum(axis=1, keepdims=True) > 0, -1, 1).astype(np.float32)
+    uv = mesh.uv[triangle]
+    seen.normal[rays] = normal
+    seen.uv[rays] = uv[:, 0] * b0 + uv[:, 1] * b1 + uv[:, 2] * b2
+    seen.position[rays] = eye.astype(np.float32) + directions[rays] * hit.distance[rays, None]
+    seen.material[rays], seen.klass[rays], seen.obj[rays] = mesh.material[triangle], mesh.klass[triangle], mesh.obj[triangle]
+
+
+def _litter_map(world: World) -> Callable[[Array], Array]:
+    """A look-up of how many leaves fall at points (N, 3), from the crowns, at 1 m."""
+    low = np.array([world.path.points[:, 0].min(), world.path.points[:, 1].min()]) - 70
+    size = (np.array([world.path.points[:, 0].max(), world.path.points[:, 1].max()]) + 70 - low).astype(int) + 1
+    density = np.full((size[1], size[0]), 0.03, np.float32)
+    for x, y, radius in world.crowns:
+        center = (int(x - low[0]), int(y - low[1]))
+        blob = np.zeros_like(density[max(0, center[1] - 8) : center[1] + 9, max(0, center[0] - 8) : center[0] + 9])
+        rows, columns = np.mgrid[: blob.shape[0], : blob.shape[1]]
+        near = np.hypot(rows - min(8, center[1]), columns - min(8, center[0])) / (float(radius) + 0.8)
+        density[max(0, center[1] - 8) : center[1] + 9, max(0, center[0] - 8) : center[0] + 9] += 0.5 * np.exp(-(near**2))
+
+    def look_up(points: Array) -> Array:
+        x = np.clip(points[:, 0] - low[0], 0, size[0] - 1).astype(np.int64)
+        y = np.clip(points[:, 1] - low[1], 0, size[1] - 1).astype(np.int64)
+        return density[y, x]
+
+    return look_up
