@@ -34,10 +34,11 @@ def problem(camera=PINHOLE, count=200, outliers=0.0, noise_px=0.0, seed=0):
     return matches_of(pixels), map_of(points3D), pose
 
 
-def matches_of(pixels, ids=None):
+def matches_of(pixels, ids=None, scores=None):
     count = len(pixels)
     ids = np.arange(count) if ids is None else ids
-    return Matches2D3D(pixels, ids, np.ones(count), np.zeros(count), np.zeros((count, 2)), np.arange(count))
+    scores = np.ones(count) if scores is None else scores
+    return Matches2D3D(pixels, ids, scores, np.zeros(count), np.zeros((count, 2)), np.arange(count))
 
 
 def map_of(points3D):
@@ -102,6 +103,28 @@ def test_fewer_than_four_matches_are_a_failure_that_says_so(count, sentence):
     assert "at least 4 needed" in result.failure
     assert result.inlier_mask.shape == (count,)
     assert np.isnan(result.reproj_errors_px).all()
+
+
+def test_trying_the_best_scores_first_finds_poses_among_few_right_matches():
+    found = {True: 0, False: 0}
+    for seed in range(6):
+        matches, scene_map, pose = problem(count=600, outliers=0.96, noise_px=1.0, seed=seed)
+        scores = np.random.default_rng(seed).uniform(0, 0.2, 600) + 0.15 * (np.arange(600) >= 0.96 * 600)
+        scored = matches_of(matches.points2D, scores=scores)
+        for progressive in found:
+            result = estimate_pose(scored, scene_map, PINHOLE, RansacConfig(progressive=progressive))
+            right = result.cam_from_world is not None and pose_error(result.cam_from_world, pose).position_m < 0.25
+            found[progressive] += right
+    assert found[True] == 6
+    assert found[False] < 6
+
+
+def test_scores_change_no_answer_that_all_samples_agree_on():
+    matches, scene_map, pose = problem(count=100, noise_px=0.5)
+    scored = matches_of(matches.points2D, scores=np.random.default_rng(0).random(100))
+    result = estimate_pose(scored, scene_map, PINHOLE)
+    assert pose_error(result.cam_from_world, pose).position_m < 0.05
+    assert result.inlier_mask.all()
 
 
 def test_outliers_alone_give_no_pose():
@@ -187,5 +210,22 @@ def test_two_points_fix_no_pose():
 
 def test_false_alarms_by_hand():
     # 10 matches, 5 inliers, samples of 3: 7 x C(10,5) x C(5,3) x 0.01^2 = 1.764
-    assert log10_false_alarms(5, 10, 3, 0.01) == pytest.approx(np.log10(1.764))
-    assert log10_false_alarms(3, 10, 3, 0.01) == float("inf")
+    assert log10_false_alarms(np.full(5, 0.01), 10, 3) == pytest.approx(np.log10(1.764))
+    # With a fifth inlier that tells nothing, four of them decide: 7 x C(10,4) x C(4,3) x 0.01 = 58.8
+    assert log10_false_alarms(np.array([0.01, 0.01, 0.9, 0.01, 0.01]), 10, 3) == pytest.approx(np.log10(58.8))
+    assert log10_false_alarms(np.full(3, 0.01), 10, 3) == float("inf")
+
+
+def test_a_pose_that_chance_explains_is_no_answer():
+    matches, scene_map, _ = problem(Camera.pinhole(160, 120, 150.0), count=1500, outliers=1.0)
+    scored = matches_of(matches.points2D, scores=np.linspace(1, 0, 1500))
+    result = estimate_pose(scored, scene_map, Camera.pinhole(160, 120, 150.0))
+    assert result.cam_from_world is None
+    assert "no more than chance gives" in result.failure
+
+
+def test_few_exact_matches_among_many_wrong_ones_are_no_chance():
+    matches, scene_map, pose = problem(count=600, outliers=0.97, noise_px=0.7, seed=1)
+    scored = matches_of(matches.points2D, scores=np.arange(600))
+    result = estimate_pose(scored, scene_map, PINHOLE)
+    assert pose_error(result.cam_from_world, pose).position_m < 0.25

@@ -9,8 +9,8 @@ from scipy.spatial import ConvexHull, QhullError
 
 from core.evaluation.recall import outcome
 from core.geometry import Array, Camera, Rigid3d
-from core.localizer.ransac import RansacConfig, reprojection_errors
-from core.localizer.uncertainty import log10_false_alarms, pose_uncertainty
+from core.localizer.ransac import RansacConfig, log10_chance, reprojection_errors
+from core.localizer.uncertainty import pose_uncertainty
 from core.records import Localization, SceneMap
 
 FEW_KEYPOINTS = 100
@@ -18,7 +18,6 @@ FEW_MAP_POINTS = 50
 SMALL_IMAGE_SHARE = 0.05
 ONE_DEPTH = 1.15  # 95th over 5th percentile of the inliers' depths
 LOOSE = 0.01  # standard deviation of the position over the median depth of the inliers
-_SAMPLE = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +94,7 @@ def measure(localization: Localization, scene_map: SceneMap) -> Facts:
     max_error = result.config.get("max_error_px", defaults.max_error_px)
     values: dict = {}
     if query.camera is not None and result.cam_from_world is not None:
-        values |= _about_inliers(localization, scene_map, query.camera, max_error)
+        values |= _about_inliers(localization, scene_map, query.camera)
     if query.camera is not None and query.cam_from_world is not None:
         values |= _about_truth(localization, scene_map, query.camera, query.cam_from_world, max_error)
     if localization.error is not None:
@@ -125,21 +124,20 @@ def hull_share(points2D: Array, width: int, height: int) -> float:
         return 0.0
 
 
-def _about_inliers(localization: Localization, scene_map: SceneMap, camera: Camera, max_error: float) -> dict:
+def _about_inliers(localization: Localization, scene_map: SceneMap, camera: Camera) -> dict:
     matches, result = localization.matches, localization.result
     points3D = scene_map.points3D[matches.point_ids[result.inlier_mask]]
     depths = result.cam_from_world.apply(points3D)[:, 2]
     near, far = np.percentile(depths, [5, 95])
     noise = max(0.5, float(np.sqrt(np.mean(result.reproj_errors_px[result.inlier_mask] ** 2) / 2)))
     position_m, rotation_deg = pose_uncertainty(result.cam_from_world, points3D, camera, noise)
-    chance = np.pi * max_error**2 / (camera.width * camera.height)
     return {
         "image_share": hull_share(matches.points2D[result.inlier_mask], camera.width, camera.height),
         "median_depth_m": float(np.median(depths)),
         "depth_ratio": float(far / near),
         "position_std_m": position_m,
         "rotation_std_deg": rotation_deg,
-        "log10_chance": log10_false_alarms(len(points3D), len(matches), _SAMPLE, chance),
+        "log10_chance": log10_chance(result.reproj_errors_px[result.inlier_mask], len(matches), camera),
     }
 
 
@@ -209,8 +207,6 @@ def _posed(facts: Facts) -> tuple[str, str, str]:
 def _weaknesses(facts: Facts) -> list[str]:
     """What makes the pose uncertain. One depth alone is no weakness: many inliers fix a pose before a flat wall too."""
     reasons = []
-    if facts.log10_chance is not None and facts.log10_chance > 0:
-        reasons.append("so many could agree by chance")
     if facts.image_share is not None and facts.image_share < SMALL_IMAGE_SHARE:
         reasons.append(f"they lie within {100 * facts.image_share:.1f} % of the image")
     if facts.position_std_m is not None and facts.median_depth_m and facts.position_std_m > LOOSE * facts.median_depth_m:
@@ -232,7 +228,7 @@ def _evidence(facts: Facts) -> tuple[Evidence, ...]:
         "depth_ratio": "the farthest inliers are {:.1f} times as far as the nearest",
         "position_std_m": "the inliers fix the position to {:.3f} m (one standard deviation)",
         "rotation_std_deg": "the inliers fix the rotation to {:.3f} deg (one standard deviation)",
-        "log10_chance": "chance alone would give so many inliers 10^{:.0f} times",
+        "log10_chance": "chance alone would give a pose as good as this 10^{:.0f} times",
         "position_error_m": "the camera is {:.3f} m from its true position",
         "rotation_error_deg": "the camera is turned by {:.2f} deg from its true rotation",
     }

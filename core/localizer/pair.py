@@ -83,10 +83,11 @@ def _epipolar(
     fundamental, _ = poselib.estimate_fundamental(ref.astype(np.float64), query.astype(np.float64), options, {})
     if not np.isfinite(fundamental).all():
         return None, nothing, "no epipolar geometry found"
-    inliers = sampson_errors(fundamental, ref, query) <= max_error
+    errors = sampson_errors(fundamental, ref, query)
+    inliers = errors <= max_error
     # A wrong match lies in the strip along its epipolar line with this probability.
-    chance = 2 * np.sqrt(2) * max_error * np.hypot(*shape) / (shape[0] * shape[1])
-    if log10_false_alarms(int(inliers.sum()), len(ref), _SAMPLE, chance) > 0:
+    chances = 2 * np.sqrt(2) * errors[inliers] * np.hypot(*shape) / (shape[0] * shape[1])
+    if log10_false_alarms(chances, len(ref), _SAMPLE) > 0:
         agree = f"{int(inliers.sum())} of {len(ref)} matches agree with one epipolar geometry"
         return None, nothing, f"no consensus: {agree}, no more than chance gives"
     return fundamental, inliers, None

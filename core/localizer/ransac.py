@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import poselib
 
 from core.geometry import Array, Camera, Rigid3d
-from core.localizer.uncertainty import pose_uncertainty
+from core.localizer.uncertainty import log10_false_alarms, pose_uncertainty
 from core.records import LocalizationResult, Matches2D3D, RansacStats, SceneMap, setting, settings_of
 
 MIN_SAMPLE = 4  # P3P needs three and a fourth to choose among its solutions
@@ -25,6 +25,9 @@ class RansacConfig:
     min_iterations: int = setting(100, minimum=1, maximum=1_000_000, help="try at least this many samples")
     max_iterations: int = setting(10_000, minimum=1, maximum=1_000_000, help="try at most this many samples")
     confidence: float = setting(0.9999, minimum=0.5, maximum=0.999999, help="stop when a better pose is less likely than this")
+    progressive: bool = setting(
+        True, help="draw samples from the matches of highest score first (PROSAC); off: all alike, as in plain RANSAC"
+    )
 
 
 def estimate_pose(
@@ -37,11 +40,13 @@ def estimate_pose(
     keep: Array | None = None,
     method: str = "p3p",
 ) -> LocalizationResult:
-    """Estimate ``cam_from_world`` by P3P in LO-RANSAC and refinement on the inliers (PAPER 3.2).
+    """Estimate ``cam_from_world`` by P3P in LO-RANSAC and refinement on the inliers (PAPER 3.2); samples are drawn from
+    the matches of highest score first unless ``config.progressive`` is off.
 
     ``keep`` (M,) bool limits the estimation and the inliers to a part of the matches (PAPER 3.3). Inliers are the kept
     matches that project within ``max_error_px`` in front of the returned camera; ``reproj_errors_px`` is of all matches.
-    Fewer than four matches, no consensus and poses that the inliers do not fix are results with a ``failure``.
+    Fewer than four matches, no consensus, no more than chance gives, and poses that the inliers do not fix are results
+    with a ``failure``.
     """
     points3D = scene_map.points3D[matches.point_ids]
     usable = np.isfinite(matches.points2D).all(axis=1) & np.isfinite(points3D).all(axis=1)
@@ -50,12 +55,14 @@ def estimate_pose(
     num_usable = int(usable.sum())
     if num_usable < MIN_SAMPLE:
         return _failure(_too_few(num_usable, len(matches)), matches, config, seed, method)
-    pose, info = _poselib(matches.points2D[usable], points3D[usable], camera, config, seed)
+    order = np.flatnonzero(usable)
+    order = order[np.argsort(-matches.scores[order], kind="stable")]
+    pose, info = _poselib(matches.points2D[order], points3D[order], camera, _with_scores(config, matches.scores[order]), seed)
     if pose is None:
         return _failure("no pose found: RANSAC gave no finite pose", matches, config, seed, method, info)
     errors = reprojection_errors(pose, matches.points2D, points3D, camera)
     inliers = usable & (errors <= config.max_error_px)
-    failure = _objection(pose, inliers, matches, points3D, camera, config)
+    failure = _objection(pose, inliers, errors, matches, points3D, camera, config)
     if failure:
         return _failure(failure, matches, config, seed, method, info)
     stats = _stats(info, int(inliers.sum()), num_usable)
@@ -73,6 +80,12 @@ def reprojection_errors(cam_from_world: Rigid3d, points2D: Array, points3D: Arra
     return errors
 
 
+def log10_chance(inlier_errors_px: Array, num_matches: int, camera: Camera) -> float:
+    """Log10 of how many poses as good as this chance gives where wrong matches fall anywhere in the image."""
+    chances = np.pi * inlier_errors_px**2 / (camera.width * camera.height)
+    return log10_false_alarms(chances, num_matches, sample_size=3)
+
+
 def _poselib(points2D: Array, points3D: Array, camera: Camera, config: RansacConfig, seed: int) -> tuple[Rigid3d | None, dict]:
     points2D, camera = _for_poselib(points2D, camera)
     options = {
@@ -80,6 +93,8 @@ def _poselib(points2D: Array, points3D: Array, camera: Camera, config: RansacCon
         "min_iterations": min(config.min_iterations, config.max_iterations),
         "max_iterations": config.max_iterations,
         "success_prob": config.confidence,
+        "progressive_sampling": config.progressive,
+        "max_prosac_iterations": config.max_iterations,
         "seed": seed,
     }
     poselib_camera = {"model": camera.model, "width": camera.width, "height": camera.height, "params": camera.params.tolist()}
@@ -88,6 +103,11 @@ def _poselib(points2D: Array, points3D: Array, camera: Camera, config: RansacCon
     if np.isfinite(found.q).all() and np.isfinite(found.t).all() and info["num_inliers"] > 0:
         pose = Rigid3d(found.q, found.t)
     return pose, info
+
+
+def _with_scores(config: RansacConfig, scores: Array) -> RansacConfig:
+    """Turn progressive sampling off where no score is better than another: the order would mean nothing."""
+    return config if scores[0] > scores[-1] else replace(config, progressive=False)
 
 
 def _for_poselib(points2D: Array, camera: Camera) -> tuple[Array, Camera]:
@@ -100,13 +120,21 @@ def _for_poselib(points2D: Array, camera: Camera) -> tuple[Array, Camera]:
 
 
 def _objection(
-    pose: Rigid3d, inliers: Array, matches: Matches2D3D, points3D: Array, camera: Camera, config: RansacConfig
+    pose: Rigid3d,
+    inliers: Array,
+    errors: Array,
+    matches: Matches2D3D,
+    points3D: Array,
+    camera: Camera,
+    config: RansacConfig,
 ) -> str | None:
     """Say why the pose may not be returned, or None."""
     num_points = len(np.unique(matches.point_ids[inliers]))  # copies of one match are no further evidence
     if num_points < config.min_inliers:
         agree = f"{num_points} of {len(matches)} matches agree" if num_points else f"none of {len(matches)} matches agree"
         return f"no consensus: {agree} with the best pose found, at least {config.min_inliers} needed"
+    if log10_chance(errors[inliers], len(matches), camera) > 0:
+        return f"no consensus: {num_points} of {len(matches)} matches agree with the best pose found, no more than chance gives"
     position_m, _ = pose_uncertainty(pose, points3D[inliers], camera)
     depth = float(np.median(pose.apply(points3D[inliers])[:, 2]))
     if not position_m < depth:

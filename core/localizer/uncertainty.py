@@ -37,19 +37,21 @@ def _jacobian(points: Array, depth: float) -> Array:
     return np.concatenate([along_u, along_v])
 
 
-def log10_false_alarms(num_inliers: int, num_matches: int, sample_size: int, chance: float) -> float:
-    """Log10 of how many models with as many inliers chance alone would give among all minimal samples.
+def log10_false_alarms(chances: Array, num_matches: int, sample_size: int) -> float:
+    """Log10 of how many models as good as this one chance alone would give among all minimal samples.
 
-    ``chance``: probability that a wrong match is an inlier of a given model. Above 0, the inliers mean nothing
-    (Moisan and Stival 2004, "a contrario" RANSAC).
+    ``chances`` (I,): for each inlier the probability that a wrong match has an error as small as its own. The part of the
+    inliers that tells most decides, so that few exact ones count as much as many loose ones. Above 0 the model means
+    nothing; infinite without more inliers than a sample (Moisan and Stival 2004, "a contrario" RANSAC).
     """
-    extra = num_inliers - sample_size
-    if extra <= 0:
+    count = np.arange(1, len(chances) + 1)[sample_size:]
+    if not len(count):
         return float("inf")
-    choose = _log_choose(num_matches, num_inliers) + _log_choose(num_inliers, sample_size)
-    tests = np.log(max(1, num_matches - sample_size))
-    return float((tests + choose + extra * np.log(min(1.0, max(chance, 1e-12)))) / np.log(10))
+    chance = np.log(np.clip(np.sort(chances)[sample_size:], 1e-12, 1.0))
+    samples = _log_choose(num_matches, count) + _log_choose(count, sample_size)
+    alarms = np.log(max(1, num_matches - sample_size)) + samples + (count - sample_size) * chance
+    return float(alarms.min() / np.log(10))
 
 
-def _log_choose(n: int, k: int) -> float:
-    return float(gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1))
+def _log_choose(n: int | Array, k: int | Array) -> Array:
+    return gammaln(np.add(n, 1)) - gammaln(np.add(k, 1)) - gammaln(np.subtract(n, k) + 1)
