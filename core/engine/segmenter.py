@@ -22,6 +22,7 @@ from core.geometry import Array
 from core.records import LabelMap, Progress
 
 MODELS = Path(resources.__file__).parent / "models"
+BAND_PIXELS = 2 << 20  # resized at once
 
 
 def available_weights() -> dict[str, Path]:
@@ -124,14 +125,23 @@ class Segmenter:
             try:
                 results = self._run(pixels, plan, batch)
             except RuntimeError as error:
-                if not is_out_of_memory(error) or len(batch) == 1:
-                    raise
-                self._batch_size = len(batch) // 2
+                self._batch_size = self._smaller_batch(error, len(batch), plan)
                 continue
             for (iy, ix), result in zip(batch, results, strict=True):
                 logits[:, iy * y.cells : (iy + 1) * y.cells, ix * x.cells : (ix + 1) * x.cells] = result
             waiting = waiting[len(batch) :]
         return logits
+
+    def _smaller_batch(self, error: RuntimeError, tried: int, plan: CropPlan) -> int:
+        """Halve the batch when the device ran out of memory; other errors go on, and one crop is the least."""
+        if not is_out_of_memory(error):
+            raise error
+        if tried == 1:
+            size = f"{plan.y.crop} x {plan.x.crop}"
+            raise InputError(
+                f"not enough memory on {self.device} for one crop of {size} px; free some or choose cpu"
+            ) from error
+        return tried // 2
 
     def _run(self, pixels: Tensor, plan: CropPlan, batch: list[tuple[int, int]]) -> Tensor:
         corners = [(plan.y.starts[iy], plan.x.starts[ix]) for iy, ix in batch]
@@ -170,20 +180,33 @@ def plan_crops(height: int, width: int, preprocessing: Preprocessing) -> CropPla
 
 
 def prepare_pixels(image: Array, plan: CropPlan, preprocessing: Preprocessing) -> Tensor:
-    """Resize RGB (H, W, 3) u8 to the plan's size, padded to the end of the last crops; returns (3, h, w) u8.
-
-    Bilinear; averaging when it shrinks, as Pillow does.
-    """
+    """Resize RGB (H, W, 3) u8 to the plan's size, padded to the end of the last crops; returns (3, h, w) u8."""
     source = torch.from_numpy(image if image.flags.writeable else image.copy()).permute(2, 0, 1)[None]
-    size = (plan.y.length, plan.x.length)
-    if source.shape[2:] != size:
-        source = F.interpolate(source, size, mode="bilinear", antialias=True)
+    pixels = resize_bilinear(source, plan.y.length, plan.x.length)
     missing = (0, plan.x.padded - plan.x.length, 0, plan.y.padded - plan.y.length)
     if not any(missing):
-        return source[0]
+        return pixels[0]
     if preprocessing.fit == "pad":
-        return F.pad(source, missing)[0]
-    return F.pad(source.float(), missing, mode="replicate").to(torch.uint8)[0]
+        return F.pad(pixels, missing)[0]
+    return F.pad(pixels.float(), missing, mode="replicate").to(torch.uint8)[0]
+
+
+def resize_bilinear(image: Tensor, height: int, width: int) -> Tensor:
+    """Resize (1, 3, H, W) u8 as Pillow's BILINEAR does: rows first, then columns, averaging where it shrinks.
+
+    Band by band, because f64 copies of a very large image do not fit; torch's own u8 resize rounds too coarsely.
+    """
+    bands = image.split(max(1, BAND_PIXELS // image.shape[3]), dim=2)
+    wide = torch.cat([_resize(band, band.shape[2], width) for band in bands], dim=2)
+    bands = wide.split(max(1, BAND_PIXELS // wide.shape[2]), dim=3)
+    return torch.cat([_resize(band, height, band.shape[3]) for band in bands], dim=3)
+
+
+def _resize(image: Tensor, height: int, width: int) -> Tensor:
+    if image.shape[2:] == (height, width):
+        return image
+    resized = F.interpolate(image.double().contiguous(), (height, width), mode="bilinear", antialias=True)
+    return (resized + 0.5).floor_().clamp_(0, 255).to(torch.uint8)
 
 
 def normalise(crops: Tensor, preprocessing: Preprocessing) -> Tensor:

@@ -19,6 +19,7 @@ from core.engine.weights import Preprocessing
 from core.geometry import Array
 
 TILE_BYTES = 24 << 20  # of blended f32 logits
+MIN_CELLS = 9  # along a crop: mirrored padding needs more cells than it adds
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,8 @@ def crop_axis(length: int, preprocessing: Preprocessing) -> Axis:
     """Place crops evenly, at most ``max_stride`` px apart; the last one ends at the end."""
     crop, stride = preprocessing.crop, preprocessing.output_stride
     if length <= crop:
-        side = crop if preprocessing.fit == "pad" else ceil((length - 1) / stride) * stride + 1
+        whole = (max(MIN_CELLS, ceil((length - 1) / stride) + 1) - 1) * stride + 1
+        side = crop if preprocessing.fit == "pad" else min(crop, whole)
         return Axis(length, side, (0,), ceil(side / stride))
     count = ceil((length - crop) / preprocessing.max_stride) + 1
     step = (length - crop) / (count - 1)
@@ -92,7 +94,7 @@ def nearest_positions(source: int, target: int) -> tuple[Array, Array]:
 
     Returns positions (N,) i64 and, for each target pixel, an index into them.
     """
-    taken = np.minimum(((np.arange(target) + 0.5) * (source / target)).astype(np.int64), source - 1)
+    taken = (2 * np.arange(target) + 1) * source // (2 * target)
     return np.unique(taken, return_inverse=True)
 
 
