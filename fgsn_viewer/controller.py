@@ -100,7 +100,7 @@ class Controller(QObject):
         self._reference_is_chosen = False
         self.state.query = query
         self.state.reference = first_reference(scene, query)
-        self._examine()
+        self.examine()
 
     def select_reference(self, name: str) -> None:
         """Show this reference image beside the query; the localization no longer chooses."""
@@ -109,7 +109,7 @@ class Controller(QObject):
             return
         self._reference_is_chosen = True
         self.state.reference = reference
-        self._examine()
+        self.examine()
 
     def step_query(self, step: int) -> None:
         """Go to the next (1) or previous (-1) image in the order of the tree."""
@@ -144,7 +144,7 @@ class Controller(QObject):
         """Use a network by name or file for the labels; "" for none, None for what the scene asks for."""
         self._wanted = network
         self.state.network = None
-        self._examine()
+        self.examine()
 
     @property
     def network(self) -> str | Path | None:
@@ -163,7 +163,7 @@ class Controller(QObject):
         if self.state.scene is not None and self.state.query is not None:
             self._bench.forget(self.state.scene, self.state.query)
             self.state.localization = None
-            self._examine()
+            self.examine()
 
     def localize_all(self) -> None:
         """Localize every query that has no result yet, in the background; marks appear as results come."""
@@ -177,6 +177,11 @@ class Controller(QObject):
                 on_result=lambda _: self.noted.emit(f"localized {len(waiting)} queries"),
                 on_failure=lambda failure: self._fail("localizing", failure),
             )
+
+    def can_localize_query(self) -> bool:
+        """Whether the shown query can be localized in the scene's map."""
+        state = self.state
+        return state.scene is not None and state.query is not None and can_localize(state.scene, state.query)
 
     def waiting_queries(self) -> tuple[ImageData, ...]:
         """Queries that can be localized and have no result yet."""
@@ -258,7 +263,7 @@ class Controller(QObject):
 
     # answers
 
-    def _examine(self) -> None:
+    def examine(self) -> None:
         """Compute what is missing for what is selected now; replaces the request before."""
         state = self.state
         if state.scene is None or state.query is None:
@@ -297,7 +302,7 @@ class Controller(QObject):
         self._networks, self._networks_known = dict(networks), True
         self.networks_changed.emit(tuple(self._networks))
         if self.state.query is not None and self.state.query_labels is None and self.network is not None:
-            self._examine()
+            self.examine()
 
     def _take_point_labels(self) -> None:
         """Take the map's labels if they are in the network's vocabulary; before a network is loaded, as they are."""

@@ -323,4 +323,3 @@ def _finish(made: Any) -> Steps:
     if inspect.isgenerator(made):
         return (yield from made)
     return made
-

@@ -1,0 +1,421 @@
+"""The window: views in docks, menus, drag and drop, progress. It shows and asks; the controller decides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from PySide6.QtCore import QByteArray, Qt, QTimer
+from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QImage, QPainter, QShowEvent
+from PySide6.QtWidgets import (
+    QApplication,
+    QDockWidget,
+    QFileDialog,
+    QMainWindow,
+    QMessageBox,
+    QStackedWidget,
+    QTabWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from core.images import IMAGE_SUFFIXES
+from fgsn_viewer.actions import Actions
+from fgsn_viewer.controller import Controller
+from fgsn_viewer.presenter import Presenter
+from fgsn_viewer.settings import Settings
+from fgsn_viewer.tasks import Failure
+from fgsn_viewer.theme import apply_theme
+from fgsn_viewer.views.autopsy_panel import AutopsyPanel
+from fgsn_viewer.views.banner import Banner
+from fgsn_viewer.views.compare_view import CompareView
+from fgsn_viewer.views.label_table import LabelTable
+from fgsn_viewer.views.log_view import LogView
+from fgsn_viewer.views.match_table import MatchTable
+from fgsn_viewer.views.pair_header import PairHeader
+from fgsn_viewer.views.pose_panel import PosePanel
+from fgsn_viewer.views.scene3d_view import Scene3DView
+from fgsn_viewer.views.scene_tree import SceneTree
+from fgsn_viewer.views.selection_panel import SelectionPanel
+from fgsn_viewer.views.start_page import StartPage
+from fgsn_viewer.views.status_line import StatusLine
+
+TITLE = "FGSN viewer"
+DEFAULT_SIZE = (1600, 1000)
+LOW = 860  # below this height the 3D view shares its place with the tables
+HINTS = {
+    "opening": "Try a folder with scene.toml, a COLMAP model, a folder of images, or two photographs.",
+    "loading": "The window works without labels; see the log.",
+}
+ABOUT = (
+    "<h3>FGSN viewer</h3><p>See why long-term visual localization fails: fine-grained segmentation labels, matches and "
+    "camera poses across seasons.</p><p>Licence: Apache-2.0. Made with PySide6 (LGPL), PyTorch, COLMAP, PoseLib, OpenCV, "
+    "pyqtgraph and QDarkStyle.</p>"
+)
+
+
+class MainWindow(QMainWindow):
+    """Holds the passive views and connects their intents to the controller."""
+
+    def __init__(self, controller: Controller, settings: Settings, demo: Path | None = None, log_file: str = ""):
+        super().__init__()
+        self.controller, self.settings, self._demo = controller, settings, demo
+        self.shows_truth = True
+        self._laid_out = False
+        self.setWindowTitle(TITLE)
+        self.setAcceptDrops(True)
+        self.setDockNestingEnabled(True)
+        self._make_views(log_file)
+        self._make_docks()
+        self.actions_ = Actions(self)
+        self.presenter = Presenter(controller, self)
+        self._connect()
+        self._show_recent()
+        self.show_scene(None)
+        self._restore()
+
+    @property
+    def has_demo(self) -> bool:
+        return self._demo is not None and (self._demo / "scene.toml").is_file()
+
+    def _make_views(self, log_file: str) -> None:
+        self.start, self.banner, self.header = StartPage(), Banner(), PairHeader()
+        self.compare, self.view3d, self.tree = CompareView(), Scene3DView(), SceneTree()
+        self.labels, self.selection = LabelTable(), SelectionPanel()
+        self.matches, self.pose, self.autopsy, self.log = MatchTable(), PosePanel(), AutopsyPanel(), LogView(log_file)
+        self.status = StatusLine(self)
+        self.setStatusBar(self.status)
+        pair = QWidget()
+        inside = QVBoxLayout(pair)
+        inside.setContentsMargins(0, 0, 0, 0)
+        inside.setSpacing(0)
+        inside.addWidget(self.header)
+        inside.addWidget(self.compare, 1)
+        self.pages = QStackedWidget()
+        self.pages.addWidget(self.start)
+        self.pages.addWidget(pair)
+        self.centre = QWidget()
+        column = QVBoxLayout(self.centre)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(self.banner)
+        column.addWidget(self.pages, 1)
+        self.setCentralWidget(self.centre)
+        self.start.set_demo(self.has_demo)
+
+    def _make_docks(self) -> None:
+        area = Qt.DockWidgetArea
+        places = {
+            "Scene": (self.tree, area.LeftDockWidgetArea),
+            "Labels": (self.labels, area.RightDockWidgetArea),
+            "Selected": (self.selection, area.RightDockWidgetArea),
+            "3D": (self.view3d, area.BottomDockWidgetArea),
+            "Matches": (self.matches, area.BottomDockWidgetArea),
+            "Pose": (self.pose, area.BottomDockWidgetArea),
+            "Autopsy": (self.autopsy, area.BottomDockWidgetArea),
+            "Log": (self.log, area.BottomDockWidgetArea),
+        }
+        self.docks: dict[str, QDockWidget] = {}
+        for name, (view, place) in places.items():
+            dock = QDockWidget(name, self)
+            dock.setObjectName(name)
+            dock.setWidget(view)
+            self.addDockWidget(place, dock)
+            self.docks[name] = dock
+        self.setCorner(Qt.Corner.BottomLeftCorner, area.LeftDockWidgetArea)
+        self.setCorner(Qt.Corner.BottomRightCorner, area.RightDockWidgetArea)
+        self.setTabPosition(area.AllDockWidgetAreas, QTabWidget.TabPosition.North)
+
+    def _connect(self) -> None:
+        control = self.controller
+        self._connect_start()
+        self._connect_selection()
+        self.tree.query_chosen.connect(control.select_query)
+        self.tree.reference_chosen.connect(control.select_reference)
+        self.tree.thumbnails_wanted.connect(control.request_thumbnails)
+        self.header.reference_chosen.connect(control.select_reference)
+        self.header.step_requested.connect(control.step_query)
+        self.header.localize_requested.connect(control.localize)
+        self.compare.labels_requested.connect(control.examine)
+        self.compare.overlay_changed.connect(control.set_overlay)
+        self.compare.mode_changed.connect(lambda mode: self.actions_.modes[mode].setChecked(True))
+        control.thumbnail_found.connect(self.tree.set_thumbnail)
+        control.noted.connect(self.log.add)
+        control.failed.connect(self._show_failure)
+        control.opened.connect(self._on_opened)
+        control.networks_changed.connect(self.actions_.set_networks)
+        control.tasks.progressed.connect(self._on_progress)
+        control.tasks.finished.connect(self._on_finished)
+        self.status.cancel_requested.connect(control.cancel)
+        for signal in (control.state.query_changed, control.state.outcomes_changed, control.state.network_changed):
+            signal.connect(lambda _value: self._update_actions())
+
+    def _connect_start(self) -> None:
+        self.start.demo_requested.connect(self.open_demo)
+        self.start.scene_requested.connect(self.ask_scene)
+        self.start.pair_requested.connect(self.ask_pair)
+        self.start.recent_chosen.connect(self.open)
+
+    def _connect_selection(self) -> None:
+        control = self.controller
+        self.compare.label_hovered.connect(control.highlight)
+        self.compare.isolated_changed.connect(control.set_isolated)
+        self.compare.match_clicked.connect(lambda index: control.select_match(self.presenter.match_of_drawn(index)))
+        self.labels.label_hovered.connect(control.highlight)
+        self.labels.label_clicked.connect(control.isolate)
+        self.matches.match_chosen.connect(control.select_match)
+        self.view3d.point_picked.connect(lambda point: control.select_point(None if point < 0 else point))
+        self.view3d.camera_picked.connect(self._on_camera)
+
+    def _on_camera(self, index: int) -> None:
+        name = self.presenter.image_of_camera(index)
+        if name is not None:
+            self.controller.select_reference(name)
+
+    # opening
+
+    def open(self, paths: Sequence[Path]) -> None:
+        """Open a scene, or two photographs."""
+        self.banner.hide()
+        self.controller.open(tuple(paths))
+
+    def open_demo(self) -> None:
+        if self.has_demo:
+            self.open((self._demo,))
+
+    def ask_scene(self) -> None:
+        self._ask_folder("Open a scene, a COLMAP model or a folder of images")
+
+    def ask_model(self) -> None:
+        self._ask_folder("Open a COLMAP model (a folder with cameras, images and points3D)")
+
+    def _ask_folder(self, title: str) -> None:
+        folder = QFileDialog.getExistingDirectory(self, title, self.settings.folder)
+        if folder:
+            self.settings.folder = str(Path(folder).parent)
+            self.open((Path(folder),))
+
+    def ask_pair(self) -> None:
+        """Ask for the reference, then for the query."""
+        chosen = []
+        for title in ("Reference photograph (left)", "Query photograph (right)"):
+            file = self._ask_file(title, "Images", [f"*{suffix}" for suffix in sorted(IMAGE_SUFFIXES)])
+            if file is None:
+                return
+            chosen.append(file)
+        self.open(chosen)
+
+    def ask_network(self) -> None:
+        file = self._ask_file("Open a network", "Networks", ["*.safetensors", "*.pth"])
+        if file is not None:
+            self.controller.select_network(file)
+
+    def _ask_file(self, title: str, kind: str, patterns: Sequence[str]) -> Path | None:
+        file, _ = QFileDialog.getOpenFileName(self, title, self.settings.folder, f"{kind} ({' '.join(patterns)})")
+        if not file:
+            return None
+        self.settings.folder = str(Path(file).parent)
+        return Path(file)
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        if _dropped_paths(event):
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        paths = _dropped_paths(event)
+        event.acceptProposedAction()
+        self.open(paths)
+
+    def _on_opened(self, paths: Sequence[Path]) -> None:
+        self.banner.hide()
+        self.settings.add_recent(paths)
+        self._show_recent()
+
+    def _show_recent(self) -> None:
+        recent = self.settings.recent()
+        self.start.set_recent(recent)
+        self.actions_.set_recent(recent)
+
+    def clear_recent(self) -> None:
+        self.settings.clear_recent()
+        self._show_recent()
+
+    # showing
+
+    def show_scene(self, scene) -> None:
+        """Show the start page, or the pair with the docks around it."""
+        self.setWindowTitle(TITLE if scene is None else f"{scene.name} – {TITLE}")
+        self.pages.setCurrentIndex(0 if scene is None else 1)
+        self._update_actions()
+
+    def show_dock3d_title(self, has_map: bool) -> None:
+        """Say in the title when there is no map to show."""
+        self.docks["3D"].setWindowTitle("3D" if has_map or self.controller.state.scene is None else "3D (no map)")
+
+    def show_network(self, text: str) -> None:
+        asked = self.controller.network
+        self.status.show_network(text or ("none" if asked is None else Path(asked).stem))
+        self.actions_.show_network()
+
+    def _show_failure(self, what: str, failure: Failure) -> None:
+        self.banner.show_failure(failure.sentence, HINTS.get(what, ""), failure.details)
+        self.start.set_busy("")
+
+    def _on_progress(self, channel: str, progress) -> None:
+        self.status.show_progress(channel, progress)
+        if channel == "open":
+            self.start.set_busy(progress.message[:1].upper() + progress.message[1:] + " …")
+        self._update_actions()
+
+    def _on_finished(self, channel: str) -> None:
+        self.status.end_progress(channel)
+        if channel == "open":
+            self.start.set_busy("")
+        self._update_actions()
+
+    def _update_actions(self) -> None:
+        state, control = self.controller.state, self.controller
+        self.actions_.set_available(
+            scene=state.scene is not None,
+            localizable=control.can_localize_query(),
+            waiting=bool(control.waiting_queries()),
+            busy=not control.tasks.is_idle,
+        )
+
+    # acting
+
+    def toggle_matches(self) -> None:
+        self.compare.set_match_options(
+            not self.compare.canvas.matches.visible,
+            self.compare.canvas.matches.show_outliers,
+            self.compare.canvas.matches.limit,
+        )
+
+    def toggle_truth(self) -> None:
+        self.shows_truth = self.actions_.truth.isChecked()
+        self.presenter.mark("truth")
+
+    def blink(self) -> None:
+        """Switch to blinking, or blink once."""
+        self.compare.set_mode("blink")
+        self.compare.canvas.blink()
+
+    def isolate(self) -> None:
+        state = self.controller.state
+        self.controller.isolate(state.isolated if state.isolated is not None else state.highlight)
+
+    def set_theme(self, name: str) -> None:
+        self.settings.theme = name
+        self.actions_.themes[name].setChecked(True)
+        apply_theme(QApplication.instance(), name)
+
+    def show_keys(self) -> None:
+        rows = "".join(
+            f"<tr><td><b>{key}</b>&nbsp;&nbsp;&nbsp;</td><td>{text}</td></tr>" for key, text in self.actions_.key_list()
+        )
+        self._show_text("Keys", f"<table cellpadding=2>{rows}</table>")
+
+    def show_about(self) -> None:
+        self._show_text("About", ABOUT)
+
+    def _show_text(self, title: str, text: str) -> None:
+        box = QMessageBox(QMessageBox.Icon.NoIcon, title, text, QMessageBox.StandardButton.Close, self)
+        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        box.open()
+
+    def ask_export(self) -> None:
+        file, _ = QFileDialog.getSaveFileName(self, "Export the window as a picture", self.settings.folder, "PNG (*.png)")
+        if file:
+            self.settings.folder = str(Path(file).parent)
+            path = Path(file).with_suffix(".png")
+            saved = self.grab_picture().save(str(path))
+            if not saved:
+                self._show_failure("exporting", Failure(f"{path}: cannot be written", ""))
+            self.log.add(f"wrote {path}" if saved else f"{path}: cannot be written")
+
+    def grab_picture(self) -> QImage:
+        """The window as a person sees it, the 3D picture included."""
+        picture = self.grab().toImage()
+        canvas = self.view3d.canvas
+        if canvas.isVisible() and canvas.window() is self and self.view3d.has_opengl:
+            place = canvas.mapTo(self, canvas.rect().topLeft())
+            painter = QPainter(picture)
+            painter.drawImage(place, self.view3d.grab_image())
+            painter.end()
+        return picture
+
+    # layout
+
+    def apply_layout(self, name: str) -> None:
+        """Arrange the docks for a purpose: Compare, Localize, 3D or Present."""
+        shown = {
+            "Compare": {"Scene", "Labels", "Selected"},
+            "Localize": set(self.docks),
+            "3D": {"Scene", "Selected", "3D"},
+            "Present": {"3D"},
+        }[name]
+        for title, dock in self.docks.items():
+            dock.setFloating(False)
+            dock.setVisible(title in shown)
+        QTimer.singleShot(0, lambda: self._size_docks(0.6 if name == "3D" else 0.3))
+
+    def reset_layout(self) -> None:
+        """Put every dock where it was at first; small windows get tabs in place of stacked docks."""
+        area = Qt.DockWidgetArea
+        docks = self.docks
+        for name, dock in docks.items():
+            dock.setFloating(False)
+            places = {
+                "Scene": area.LeftDockWidgetArea,
+                "Labels": area.RightDockWidgetArea,
+                "Selected": area.RightDockWidgetArea,
+            }
+            self.addDockWidget(places.get(name, area.BottomDockWidgetArea), dock)
+            dock.show()
+        low = self.height() < LOW
+        self.splitDockWidget(docks["Labels"], docks["Selected"], Qt.Orientation.Vertical)
+        if not low:
+            self.splitDockWidget(docks["3D"], docks["Matches"], Qt.Orientation.Vertical)
+        previous = docks["3D"] if low else docks["Matches"]
+        for name in ("Matches", "Pose", "Autopsy", "Log")[0 if low else 1 :]:
+            self.tabifyDockWidget(previous, docks[name])
+            previous = docks[name]
+        (docks["3D"] if low else docks["Pose"]).raise_()
+        QTimer.singleShot(0, lambda: self._size_docks(0.3))
+
+    def _size_docks(self, share_3d: float) -> None:
+        docks, height = self.docks, self.height()
+        low = height < LOW
+        horizontal, vertical = Qt.Orientation.Horizontal, Qt.Orientation.Vertical
+        narrow = self.width() < 1400
+        self.resizeDocks([docks["Scene"], docks["Labels"]], [200, 212] if narrow else [248, 264], horizontal)
+        if low:
+            self.resizeDocks([docks["3D"]], [int(height * 0.36)], vertical)
+        else:
+            self.resizeDocks([docks["3D"], docks["Matches"]], [int(height * share_3d), int(height * 0.2)], vertical)
+        self.resizeDocks([docks["Labels"], docks["Selected"]], [int(height * 0.68), int(height * 0.32)], vertical)
+
+    def _restore(self) -> None:
+        saved = self.settings.window()
+        if saved is not None and self.restoreGeometry(saved[0]) and self.restoreState(saved[1]):
+            self._laid_out = True
+            return
+        screen = QApplication.primaryScreen().availableGeometry().size()
+        self.resize(min(DEFAULT_SIZE[0], screen.width()), min(DEFAULT_SIZE[1], screen.height()))
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        if not self._laid_out:
+            self._laid_out = True
+            self.reset_layout()
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        self.settings.save_window(self.saveGeometry(), self.saveState() or QByteArray())
+        self.settings.sync()
+        self.controller.tasks.cancel()
+        super().closeEvent(event)
+
+
+def _dropped_paths(event: QDropEvent) -> list[Path]:
+    """Local paths in a drop, in order."""
+    return [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]

@@ -1,0 +1,246 @@
+"""State to views: whatever changed is shown once, at the end of the event."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PySide6.QtCore import QObject, QTimer
+
+from fgsn_viewer import palette
+from fgsn_viewer.controller import Controller
+from fgsn_viewer.tables import MatchRows, label_rows
+from fgsn_viewer.views.selection_panel import label_lines, match_lines, point_lines
+
+if TYPE_CHECKING:
+    from fgsn_viewer.main_window import MainWindow
+
+SHOWS = {
+    "scene": ("scene", "references", "images", "labels", "matches", "pose", "map_labels", "selection"),
+    "network": ("labels", "map_labels", "network"),
+    "query": ("tree", "references", "images", "labels", "matches", "pose", "truth", "selection"),
+    "reference": ("references", "images", "labels", "matches", "pose", "selection"),
+    "query_image": ("images", "labels", "matches", "selection"),
+    "reference_image": ("images", "labels", "matches", "selection"),
+    "query_labels": ("labels", "match_labels", "selection"),
+    "reference_labels": ("labels", "match_labels", "selection"),
+    "point_labels": ("map_labels", "selection"),
+    "localization": ("references", "matches", "pose", "selection"),
+    "pair_matches": ("matches", "pose", "selection"),
+    "consistency": ("pose",),
+    "autopsy": ("pose",),
+    "outcomes": ("tree", "pose"),
+    "overlay": ("overlay",),
+    "highlight": ("selection",),
+    "isolated": ("selection",),
+    "selected_match": ("selection",),
+    "selected_point": ("selection",),
+}
+ORDER = (
+    "scene", "network", "tree", "references", "images", "labels", "matches", "match_labels", "pose", "truth", "map_labels",
+    "overlay", "selection",
+)  # fmt: skip
+
+
+class Presenter(QObject):
+    """Binds the state to the passive views of the window, and decides what they say while something is missing."""
+
+    def __init__(self, controller: Controller, window: MainWindow):
+        super().__init__(window)
+        self._controller, self._state, self._window = controller, controller.state, window
+        self._dirty: set[str] = set()
+        self._rows: MatchRows | None = None
+        self._shares: tuple = (None, None)
+        self._timer = QTimer(self, singleShot=True, interval=0)
+        self._timer.timeout.connect(self.refresh)
+        for record, shown in SHOWS.items():
+            getattr(self._state, f"{record}_changed").connect(lambda _value, shown=shown: self.mark(*shown))
+        controller.tasks.finished.connect(lambda _channel: self._renew_hints())
+        self.mark(*ORDER)
+
+    def mark(self, *parts: str) -> None:
+        """Have these parts shown anew at the end of the event."""
+        self._dirty.update(parts)
+        self._timer.start()
+
+    def refresh(self) -> None:
+        """Show everything that is marked."""
+        self._timer.stop()
+        dirty, self._dirty = self._dirty, set()
+        for part in ORDER:
+            if part in dirty:
+                getattr(self, f"_show_{part}")()
+
+    @property
+    def is_clean(self) -> bool:
+        return not self._dirty
+
+    def _show_scene(self) -> None:
+        scene, window = self._state.scene, self._window
+        window.show_scene(scene)
+        window.tree.set_scene(scene)
+        window.view3d.set_map(scene.map if scene is not None else None)
+        window.view3d.set_cameras(_posed(scene))
+        window.show_dock3d_title(scene is not None and scene.map is not None)
+        self._show_tree()
+
+    def _show_network(self) -> None:
+        network = self._state.network
+        self._window.show_network("" if network is None else f"{network.name} · {network.device} {network.precision}")
+
+    def _show_tree(self) -> None:
+        query = self._state.query
+        self._window.tree.set_outcomes(self._state.outcomes)
+        self._window.tree.set_query(None if query is None else query.name)
+
+    def _show_references(self) -> None:
+        state = self._state
+        self._window.header.set_references(self._controller.ranked_references(), state.reference)
+        self._window.header.set_query(state.query, self._controller.can_localize_query())
+
+    def _show_images(self) -> None:
+        state = self._state
+        titles = [image.name if image is not None else "" for image in (state.reference, state.query)]
+        notes = [self._image_note(image) for image in (state.reference, state.query)]
+        self._window.compare.set_images(state.reference_image, state.query_image, *titles, *notes)
+
+    def _show_labels(self) -> None:
+        state, window = self._state, self._window
+        sides = state.reference_labels, state.query_labels
+        known = next((side for side in sides if side is not None), None)
+        colors = palette.label_colors(known.num_labels, known.vocabulary) if known else np.zeros((0, 3), np.uint8)
+        self._shares = tuple(None if side is None else side.shares() for side in sides)
+        window.compare.set_labels(*sides)
+        window.labels.set_labels(
+            label_rows(*sides) if known else None, colors, known.names if known else None, self._label_hint()
+        )
+        self._show_match_labels()
+
+    def _show_matches(self) -> None:
+        rows = self._rows = self._controller.match_rows()
+        if rows is None:
+            self._window.compare.set_matches(None, None)
+        else:
+            shown = rows.shown()
+            points = rows.points_ref[shown], rows.points_query[shown]
+            self._window.compare.set_matches(*points, rows.inliers[shown].astype(np.int64), rows.scores[shown])
+        self._show_match_labels()
+
+    def _show_match_labels(self) -> None:
+        rows = self._rows
+        labels = None if rows is None else rows.labels(self._state.reference_labels, self._state.query_labels)
+        self._window.matches.set_matches(rows, labels, self._match_hint())
+
+    def _show_pose(self) -> None:
+        state, window = self._state, self._window
+        outcome = state.outcomes.get(state.query.name) if state.query is not None else None
+        word = outcome.word if outcome is not None else ""
+        if state.localization is not None:
+            window.pose.set_localization(state.localization, word, state.consistency)
+        elif state.pair_matches is not None:
+            window.pose.set_pair(state.pair_matches, state.consistency)
+        else:
+            window.pose.set_empty(self._match_hint("pose"))
+        hint = "Two photographs have no map, so there is no pose to explain." if state.pair_matches is not None else ""
+        window.autopsy.set_autopsy(state.autopsy, word, hint or self._match_hint("result to explain"))
+        done = state.localization
+        window.view3d.set_estimate(*_pose_and_camera(done.result.cam_from_world if done else None, state.query))
+
+    def _show_truth(self) -> None:
+        query = self._state.query
+        shown = query if self._window.shows_truth else None
+        self._window.view3d.set_truth(*_pose_and_camera(shown.cam_from_world if shown is not None else None, shown))
+
+    def _show_map_labels(self) -> None:
+        self._window.view3d.set_labels(self._state.point_labels)
+
+    def _show_overlay(self) -> None:
+        self._window.compare.set_overlay(self._state.overlay.mode, self._state.overlay.opacity)
+
+    def _show_selection(self) -> None:
+        state, window = self._state, self._window
+        window.compare.set_highlight(state.highlight)
+        window.compare.set_isolated(state.isolated)
+        window.compare.set_selected_match(self._drawn_match(state.selected_match))
+        window.labels.set_isolated(state.isolated)
+        window.matches.set_selected(state.selected_match)
+        window.view3d.set_highlight(state.highlight if state.highlight is not None else state.isolated)
+        window.view3d.set_selected_point(state.selected_point)
+        self._show_selected_texts()
+
+    def _show_selected_texts(self) -> None:
+        state = self._state
+        label = state.highlight if state.highlight is not None else state.isolated
+        known = state.query_labels or state.reference_labels
+        labels = None if self._rows is None else self._rows.labels(state.reference_labels, state.query_labels)
+        scene_map = state.scene.map if state.scene is not None else None
+        lines = label_lines(label, self._shares, known.names if known else None, label == state.isolated)
+        lines += match_lines(self._rows, state.selected_match, labels)
+        self._window.selection.set_rows(lines + point_lines(state.selected_point, scene_map, state.point_labels))
+
+    def _drawn_match(self, match: int | None) -> int | None:
+        """Index of a match among those drawn between the two images, or None."""
+        if match is None or self._rows is None:
+            return None
+        found = np.flatnonzero(self._rows.shown() == match)
+        return int(found[0]) if len(found) else None
+
+    def match_of_drawn(self, index: int) -> int | None:
+        """The match behind the drawn line ``index``."""
+        shown = self._rows.shown() if self._rows is not None else ()
+        return int(shown[index]) if 0 <= index < len(shown) else None
+
+    def image_of_camera(self, index: int) -> str | None:
+        """Name of the camera that was picked in 3D."""
+        posed = _posed(self._state.scene)
+        return posed[index].name if 0 <= index < len(posed) else None
+
+    # what is said while something is missing
+
+    def _renew_hints(self) -> None:
+        """Work ended: what was not made by it is missing now, not on its way."""
+        state = self._state
+        missing = {
+            "images": state.query_image is None or state.reference_image is None,
+            "labels": state.query_labels is None and state.reference_labels is None,
+            "match_labels": self._rows is None,
+            "pose": state.localization is None and state.pair_matches is None,
+        }
+        if missing["images"]:
+            missing |= {"labels": True, "matches": True, "selection": True}
+        self.mark(*(part for part, is_missing in missing.items() if is_missing))
+
+    def _is_working(self) -> bool:
+        return self._controller.tasks.is_busy("query") or self._controller.tasks.is_busy("open")
+
+    def _image_note(self, image) -> str:
+        if image is None:
+            return ""
+        return "Reading…" if self._is_working() else "The image file is missing or cannot be read; the log says more."
+
+    def _label_hint(self) -> str:
+        if self._state.scene is None:
+            return "Labels of both images appear here once something is open."
+        if self._controller.network is None:
+            return "No labels: no network is chosen.\nChoose one in Labels > Network, or open a network file."
+        return "Labelling…" if self._is_working() else "No labels yet.\nLabels > Label this pair makes them."
+
+    def _match_hint(self, what: str = "matches") -> str:
+        state, text = self._state, f"No {what} yet."
+        if state.scene is None:
+            return f"{text} Open a scene or two photographs."
+        if self._is_working():
+            return "Localizing…" if self._controller.can_localize_query() else "Matching…"
+        if state.query is not None and state.query_image is None:
+            return f"{text} The query image is missing."
+        if self._rows is not None and what == "matches":
+            return "No matches were found. Nothing in the two images looks alike enough."
+        return f"{text} Localize > Run (R) makes them."
+
+
+def _posed(scene) -> list:
+    return [image for image in scene.reference if image.cam_from_world is not None] if scene is not None else []
+
+
+def _pose_and_camera(pose, query) -> tuple:
+    return (None, None) if pose is None or query is None else (pose, query.camera)

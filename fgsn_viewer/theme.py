@@ -1,0 +1,68 @@
+"""The look: qdarkstyle, dark by default, with a small sheet over it for focus, spacing and the start page."""
+
+from __future__ import annotations
+
+import os
+
+from PySide6.QtWidgets import QApplication
+
+THEMES = ("dark", "light")
+_INK = {
+    "dark": {
+        "text": "#DFE1E2", "quiet": "#9DA9B5", "line": "#37414F", "focus": "#4FC3F7", "accent": "#1F6F99", "raised": "#22303D",
+        "hover": "#2A3B4A", "bad": "#EF5350", "bad_back": "#3A2629", "primary_text": "#FFFFFF",
+    },
+    "light": {
+        "text": "#19232D", "quiet": "#54687A", "line": "#C0C4C8", "focus": "#0277BD", "accent": "#0277BD", "raised": "#EEF1F3",
+        "hover": "#E1E7EB", "bad": "#C62828", "bad_back": "#FBE9E7", "primary_text": "#FFFFFF",
+    },
+}  # fmt: skip
+_SHEET = """
+QLabel#quiet {{ color: {quiet}; }}
+QLabel#heading {{ color: {quiet}; font-weight: bold; }}
+QLabel#bad {{ color: {bad}; font-weight: bold; }}
+QFrame#banner {{ background: {bad_back}; border: none; border-left: 4px solid {bad}; border-radius: 0; }}
+QFrame#banner QLabel {{ background: transparent; color: {text}; }}
+QFrame#banner QLabel#bad {{ color: {bad}; }}
+QFrame#dropTarget {{ border: 1px dashed {quiet}; border-radius: 6px; background: transparent; }}
+QFrame#dropTarget QLabel {{ background: transparent; }}
+QPushButton#primary {{ background: {accent}; color: {primary_text}; font-weight: bold; border-radius: 4px; padding: 0 16px; }}
+QPushButton#primary:hover {{ background: {focus}; }}
+QPushButton#primary:disabled {{ background: {raised}; color: {quiet}; }}
+QPushButton#choice {{ background: {raised}; border-radius: 4px; padding: 0 16px; }}
+QPushButton#choice:hover {{ background: {hover}; }}
+QPushButton#link {{ background: transparent; text-align: left; padding: 4px 8px; border-radius: 4px; min-height: 20px; }}
+QPushButton#link:hover {{ background: {hover}; }}
+QPushButton:focus, QToolButton:focus, QComboBox:focus, QLineEdit:focus, QAbstractItemView:focus, QSlider:focus
+  {{ border: 1px solid {focus}; }}
+QAbstractItemView {{ alternate-background-color: {raised}; }}
+QTreeView, QTableView, QPlainTextEdit {{ border: 1px solid transparent; }}
+QTreeView::item {{ padding: 1px 0; }}
+QHeaderView::section {{ padding: 4px; border: none; border-bottom: 1px solid {line}; }}
+QTableView::item {{ padding: 0 4px; border: none; }}
+QDockWidget {{ font-weight: bold; }}
+QDockWidget::title {{ padding: 4px 8px; text-align: left; }}
+QMainWindow::separator {{ width: 4px; height: 4px; }}
+QStatusBar QLabel {{ padding: 0 8px; }}
+QToolTip {{ padding: 4px; }}
+"""
+
+
+def apply_theme(app: QApplication, name: str) -> None:
+    """Dress the application in "dark" or "light"."""
+    os.environ.setdefault("QT_API", "pyside6")
+    import pyqtgraph
+    import qdarkstyle
+    from qdarkstyle.dark.palette import DarkPalette
+    from qdarkstyle.light.palette import LightPalette
+
+    palette = LightPalette if name == "light" else DarkPalette
+    pyqtgraph.setConfigOptions(
+        imageAxisOrder="row-major", background=palette.COLOR_BACKGROUND_1, foreground=palette.COLOR_TEXT_1
+    )
+    app.setStyleSheet(qdarkstyle.load_stylesheet(qt_api="pyside6", palette=palette) + style_sheet(name))
+
+
+def style_sheet(name: str) -> str:
+    """The project's own sheet for one theme."""
+    return _SHEET.format(**_INK[name if name in _INK else "dark"])
