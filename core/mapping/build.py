@@ -26,6 +26,7 @@ from core.mapping.reconstruct import (
 from core.mapping.visibility import point_visibility
 from core.records import ImageData, Observations, Progress, SceneMap, setting
 from core.scene.colmap import ColmapModel, observations_of
+from core.scene.folders import check_writable
 from core.scene.map_file import save_map
 
 
@@ -67,6 +68,7 @@ def build_map(
     ``cam_from_world`` keep it; without, poses are estimated, in an arbitrary frame and scale, and cameras refined.
     Nothing is left in ``out`` when the generator is closed before its end. Raises InputError.
     """
+    check_writable(out)
     listed = images_from_folder(images, poses) if isinstance(images, (str, Path)) else list(images)
     scene_map = yield from build_scene_map(listed, config, seed)
     yield Progress("Writing the map", 0.98)
@@ -141,7 +143,8 @@ def _match(
             database.write_verified((i, j), geometry)
             num_verified += 1
     if not num_verified:
-        raise InputError(f"no two of the {len(extracted)} images match; expected photographs that overlap")
+        wanted = "photographs that overlap" + (", and poses that belong to them" if posed is not None else "")
+        raise InputError(f"no two of the {len(extracted)} images match; expected {wanted}")
 
 
 def _pairs(posed: Sequence[ImageData] | None, descriptors: list[Array], config: MapConfig) -> list[tuple[int, int]]:

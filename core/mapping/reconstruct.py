@@ -157,6 +157,7 @@ def _watched(run: Callable[[Any], Any], progress: Callable[[], Progress]) -> Gen
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(run, token)
         try:
+            yield progress()
             while not wait([future], timeout=_POLL_S).done:
                 yield progress()
         finally:

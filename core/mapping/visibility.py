@@ -25,7 +25,8 @@ def point_visibility(scene_map: SceneMap) -> PointVisibility:
     direction, angle = np.zeros((num_points, 3)), np.zeros(num_points)
     for count in np.unique(counts[counts > 0]):
         points = np.flatnonzero(counts == count)
-        for chunk in np.array_split(points, -(-len(points) * int(count) ** 2 // _MAX_PAIRS)):
+        size = max(1, _MAX_PAIRS // int(count) ** 2)
+        for chunk in (points[k : k + size] for k in range(0, len(points), size)):
             rows = starts[chunk][:, None] + np.arange(count)
             direction[chunk], angle[chunk] = _widest(units[rows])
     near, far = np.zeros(num_points), np.zeros(num_points)

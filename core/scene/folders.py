@@ -33,6 +33,16 @@ def whole_folder(out: Path, last: str = "") -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def check_writable(out: str | Path) -> None:
+    """Raise the InputError of ``whole_folder`` now, before hours of work, when nothing can be written to ``out``."""
+    with contextlib.suppress(_OnlyAsked), whole_folder(Path(out)):
+        raise _OnlyAsked
+
+
+class _OnlyAsked(Exception):
+    pass
+
+
 @contextlib.contextmanager
 def _readable_write_errors(out: Path) -> Iterator[None]:
     try:
