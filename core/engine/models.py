@@ -1,0 +1,213 @@
+"""Make the shipped networks: render worlds, learn their classes, then cluster labels, evaluate, write model cards.
+
+Every stage leaves a file in the work folder and is skipped when that is there, so the same call goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Generator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from core.engine.augmentation import AugmentationConfig
+from core.engine.clustering import ClusterConfig
+from core.engine.dataset import TrainingSet
+from core.engine.model_card import model_card
+from core.engine.network import PSPNet, small_config
+from core.engine.optimization import OptimizationConfig, StepRecord
+from core.engine.pretraining import PretrainingConfig, pretrain
+from core.engine.segmenter import load_segmenter
+from core.engine.training import FGSNConfig, train_clusters
+from core.engine.validation import evaluate_on_photographs, evaluate_on_worlds
+from core.engine.weights import NetworkInfo, Preprocessing, load_network, save_network, small_preprocessing
+from core.engine.world_data import RenderConfig, render_set
+from core.errors import InputError
+from core.images import write_atomic
+from core.records import Progress, setting
+from core.world.classes import CLASS_NAMES
+
+Step = Progress | StepRecord
+
+
+def _pretraining(**changes: Any) -> PretrainingConfig:
+    schedule = OptimizationConfig(iterations=1200, learning_rate=2e-3, warmup=60, precision="bf16", **changes)
+    return PretrainingConfig(optimization=schedule, augmentation=AugmentationConfig(crop=225, min_scale=0.7, max_scale=2.2))
+
+
+def _fgsn() -> FGSNConfig:
+    schedule = OptimizationConfig(
+        iterations=900, learning_rate=4e-4, warmup=30, head_factor=10.0, head_iterations=300, precision="bf16"
+    )
+    crops = AugmentationConfig(crop=225, min_scale=0.9, max_scale=2.2, flip=False)
+    return FGSNConfig(optimization=schedule, augmentation=crops, clusters=ClusterConfig(num_clusters=100))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShippedConfig:
+    """The shipped networks' recipe; the held-out worlds have seeds of their own and all eight conditions."""
+
+    training_worlds: RenderConfig = field(default_factory=RenderConfig)
+    held_out_worlds: RenderConfig = field(
+        default_factory=lambda: RenderConfig(
+            num_worlds=6, views_per_world=4, conditions_per_view=8, first_seed=900_000, width=768, height=576
+        )
+    )
+    pretraining: PretrainingConfig = field(default_factory=_pretraining)
+    fgsn: FGSNConfig = field(default_factory=_fgsn)
+    preprocessing: Preprocessing = field(default_factory=small_preprocessing)
+    num_workers: int = setting(2, minimum=0, help="rendering processes")
+    max_photographs: int = setting(16, minimum=2, help="photographs of a fixed camera that are compared")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """Where a run works and ships, and what it is made with."""
+
+    out: Path
+    work: Path
+    seed: int
+    config: ShippedConfig
+    photographs: Path | None
+
+    def info(self, vocabulary: str, network: PSPNet, names: tuple[str, ...] | None) -> NetworkInfo:
+        return NetworkInfo(
+            vocabulary=vocabulary,
+            num_labels=network.config.num_labels,
+            preprocessing=self.config.preprocessing,
+            config=network.config,
+            names=names,
+        )
+
+
+def train_shipped_models(
+    out: Path,
+    work: Path,
+    seed: int = 0,
+    config: ShippedConfig | None = None,
+    photographs: Path | None = None,
+    command: str = "",
+) -> Generator[Step, None, tuple[Path, Path]]:
+    """Make ``out``/world-19.safetensors and world-100.safetensors with their cards; return the two weight files.
+
+    ``photographs``: folders of fixed-camera photographs to evaluate on, never to train on. ``command`` goes into the
+    cards. Stages that ``work`` already holds are skipped; InputError when it holds a run with other settings.
+    """
+    run = Run(Path(out), Path(work), seed, config or ShippedConfig(), photographs)
+    check_same_run(run)
+    data = yield from render_set(run.work / "train", run.config.training_worlds, run.config.num_workers)
+    held_out = yield from render_set(run.work / "held-out", run.config.held_out_worlds, run.config.num_workers)
+    classes = yield from _class_network(run, data)
+    clusters_name = f"world-{run.config.fgsn.clusters.num_clusters}"
+    clusters = yield from _cluster_network(run, data, classes, clusters_name)
+    shipped = []
+    for name, network, vocabulary, names in (
+        ("world-19", classes, "cityscapes-19", CLASS_NAMES),
+        (clusters_name, clusters, clusters_name, None),
+    ):
+        path = run.out / f"{name}.safetensors"
+        if not path.is_file():
+            save_network(path, network, run.info(vocabulary, network, names), torch.float16)
+        report = yield from _evaluation(run, path, held_out)
+        card = model_card(name, run.config, seed, command, data, report)
+        write_atomic(run.out / f"{name}.md", lambda temporary, text=card: Path(temporary).write_text(text, encoding="utf-8"))
+        shipped.append(path)
+    return shipped[0], shipped[1]
+
+
+def check_same_run(run: Run) -> None:
+    """Write the run's settings into its work folder, or compare them with those that are there."""
+    path = run.work / "run.json"
+    settings = json.loads(json.dumps({"seed": run.seed, "config": asdict(run.config)}))
+    if not path.is_file():
+        write_atomic(path, lambda temporary: Path(temporary).write_text(json.dumps(settings, indent=1)))
+        return
+    stored = json.loads(path.read_text())
+    if stored != settings:
+        raise InputError(f"{path}: the work folder holds a run with other settings; expected the same, or an empty folder")
+
+
+def _class_network(run: Run, data: TrainingSet) -> Generator[Step, None, PSPNet]:
+    def make() -> Generator[Step, None, PSPNet]:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(run.seed)
+            network = PSPNet(small_config(len(CLASS_NAMES)))
+        snapshot = run.work / "pretraining.pt"
+        return (yield from pretrain(network, data, run.config.preprocessing, run.config.pretraining, run.seed, snapshot))
+
+    return (yield from _stage(run, "world-19", "cityscapes-19", make, CLASS_NAMES))
+
+
+def _cluster_network(run: Run, data: TrainingSet, start: PSPNet, name: str) -> Generator[Step, None, PSPNet]:
+    def make() -> Generator[Step, None, PSPNet]:
+        work = run.work / "fgsn"
+        trained = yield from train_clusters(start, data, run.config.preprocessing, run.config.fgsn, run.seed, work)
+        return trained.network
+
+    return (yield from _stage(run, name, name, make, None))
+
+
+def _stage(
+    run: Run, name: str, vocabulary: str, make: Callable[[], Generator[Step, None, PSPNet]], names: tuple[str, ...] | None
+) -> Generator[Step, None, PSPNet]:
+    """Read a stage's network from the work folder, or make it and write it there in full precision, with its log."""
+    path = run.work / f"{name}.safetensors"
+    if not path.is_file():
+        log, started = [], time.monotonic()
+        network = yield from _logged(make(), log)
+        save_network(path, network, run.info(vocabulary, network, names))
+        facts = {"seconds": round(time.monotonic() - started), "steps": log}
+        write_atomic(run.work / f"{name}.log.json", lambda temporary: Path(temporary).write_text(json.dumps(facts)))
+    return load_network(path)[0]
+
+
+def _logged(steps: Generator[Step, None, PSPNet], log: list[dict[str, float]]) -> Generator[Step, None, PSPNet]:
+    """Pass the steps on and keep every tenth training step's loss and rate."""
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as done:
+            return done.value
+        if isinstance(step, StepRecord) and step.step % 10 == 0:
+            log.append({"step": step.step, "loss": step.loss, "learning_rate": step.learning_rate} | step.parts)
+        yield step
+
+
+def _evaluation(run: Run, weights: Path, held_out: TrainingSet) -> Generator[Step, None, dict[str, list[dict[str, Any]]]]:
+    """Evaluate a weight file once; later calls read the numbers from the work folder while the file is the same."""
+    segmenter = load_segmenter(weights)
+    path = run.work / f"{weights.stem}.evaluation.json"
+    if path.is_file():
+        stored = json.loads(path.read_text())
+        if stored["sha256"] == segmenter.info.sha256:
+            return stored["rows"]
+    rows = {"worlds": (yield from evaluate_on_worlds(segmenter.segment, held_out)), "photographs": []}
+    if run.photographs is not None:
+        limit = run.config.max_photographs
+        rows["photographs"] = yield from evaluate_on_photographs(segmenter.segment, run.photographs, max_images=limit)
+    stored = {"sha256": segmenter.info.sha256, "rows": rows}
+    write_atomic(path, lambda temporary: Path(temporary).write_text(json.dumps(stored, indent=1)))
+    return rows
+
+
+def quick_config() -> ShippedConfig:
+    """The recipe at toy size: a few minutes' proof that every stage works, not networks to use."""
+    full = ShippedConfig()
+    tiny = {"num_worlds": 1, "views_per_world": 2, "width": 160, "height": 120}
+    schedule = {"iterations": 4, "batch_size": 4}
+    return replace(
+        full,
+        training_worlds=replace(full.training_worlds, **tiny),
+        held_out_worlds=replace(full.held_out_worlds, **tiny | {"conditions_per_view": 3}),
+        pretraining=replace(full.pretraining, optimization=replace(full.pretraining.optimization, **schedule)),
+        fgsn=replace(
+            full.fgsn,
+            optimization=replace(full.fgsn.optimization, **schedule),
+            clusters=replace(full.fgsn.clusters, num_clusters=20),
+        ),
+        num_workers=0,
+    )
