@@ -122,7 +122,7 @@ class Actions(QObject):
         self.network = menu.addMenu("&Network")
         self._network_group = QActionGroup(self)
         self.set_networks(())
-        self.label_pair = self._add(menu, "Label this &pair", control.examine, tip="Label both images with the network")
+        self.label_pair = self._add(menu, "Label this &pair", control.label_pair, tip="Label both images with the network")
         menu.addSeparator()
         for mode, text, key in (("fill", "&Fill", "L"), ("outline", "&Outline", "O"), ("off", "&Hide", "H")):
             self._add(menu, text, lambda mode=mode: control.set_overlay(mode=mode), key)

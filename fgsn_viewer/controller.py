@@ -156,6 +156,23 @@ class Controller(QObject):
             return asked
         return asked if self._wanted else next(iter(self._networks), None)
 
+    def why_no_network(self) -> str:
+        """A clause that says why no network labels the images, and what to do."""
+        if self._wanted == "":
+            return "no network is chosen; choose one in Labels > Network"
+        return (
+            "no network is installed; open a network file in Labels > Network"
+            if self._networks_known
+            else "the network is loading"
+        )
+
+    def label_pair(self) -> None:
+        """Label both images, or say why that cannot be."""
+        if self.network is None:
+            self._fail("labelling", Failure(f"No labels: {self.why_no_network()}"))
+        else:
+            self.examine()
+
     # localizing
 
     def localize(self) -> None:

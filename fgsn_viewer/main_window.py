@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from PySide6.QtCore import QByteArray, Qt, QTimer
-from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QImage, QPainter, QShowEvent
+from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QImage, QPainter
 from PySide6.QtWidgets import (
     QApplication,
     QDockWidget,
@@ -49,8 +49,8 @@ HINTS = {
 }
 ABOUT = (
     "<h3>FGSN viewer</h3><p>See why long-term visual localization fails: fine-grained segmentation labels, matches and "
-    "camera poses across seasons.</p><p>Licence: Apache-2.0. Made with PySide6 (LGPL), PyTorch, COLMAP, PoseLib, OpenCV, "
-    "pyqtgraph and QDarkStyle.</p>"
+    "camera poses across seasons.</p><p>Licence: Apache-2.0. Made with PySide6 (LGPL), PyTorch, COLMAP, PoseLib, OpenCV "
+    "and QDarkStyle.</p>"
 )
 
 
@@ -61,7 +61,8 @@ class MainWindow(QMainWindow):
         super().__init__()
         self.controller, self.settings, self._demo = controller, settings, demo
         self.shows_truth = True
-        self._laid_out = False
+        self._layout: QByteArray | None = None  # of the docks while the start page hides them
+        self._starts = False
         self.setWindowTitle(TITLE)
         self.setAcceptDrops(True)
         self.setDockNestingEnabled(True)
@@ -136,7 +137,7 @@ class MainWindow(QMainWindow):
         self.header.reference_chosen.connect(control.select_reference)
         self.header.step_requested.connect(control.step_query)
         self.header.localize_requested.connect(control.localize)
-        self.compare.labels_requested.connect(control.examine)
+        self.compare.labels_requested.connect(control.label_pair)
         self.compare.overlay_changed.connect(control.set_overlay)
         self.compare.mode_changed.connect(lambda mode: self.actions_.modes[mode].setChecked(True))
         control.thumbnail_found.connect(self.tree.set_thumbnail)
@@ -243,9 +244,18 @@ class MainWindow(QMainWindow):
     # showing
 
     def show_scene(self, scene) -> None:
-        """Show the start page, or the pair with the docks around it."""
+        """Show the start page alone, or the pair with the docks around it."""
         self.setWindowTitle(TITLE if scene is None else f"{scene.name} – {TITLE}")
         self.pages.setCurrentIndex(0 if scene is None else 1)
+        if scene is None and not self._starts:
+            self._layout = self.saveState() if self._layout is None and self.isVisible() else self._layout
+            for dock in self.docks.values():
+                dock.hide()
+        elif scene is not None and self._starts:
+            if self._layout is None or not self.restoreState(self._layout):
+                self.reset_layout()
+            self._layout = None
+        self._starts = scene is None
         self._update_actions()
 
     def show_dock3d_title(self, has_map: bool) -> None:
@@ -285,11 +295,8 @@ class MainWindow(QMainWindow):
     # acting
 
     def toggle_matches(self) -> None:
-        self.compare.set_match_options(
-            not self.compare.canvas.matches.visible,
-            self.compare.canvas.matches.show_outliers,
-            self.compare.canvas.matches.limit,
-        )
+        layer = self.compare.canvas.matches
+        self.compare.set_match_options(not layer.visible, layer.show_outliers, layer.limit)
 
     def toggle_truth(self) -> None:
         self.shows_truth = self.actions_.truth.isChecked()
@@ -397,20 +404,16 @@ class MainWindow(QMainWindow):
 
     def _restore(self) -> None:
         saved = self.settings.window()
-        if saved is not None and self.restoreGeometry(saved[0]) and self.restoreState(saved[1]):
-            self._laid_out = True
+        if saved is not None and self.restoreGeometry(saved[0]):
+            self._layout = saved[1]
             return
         screen = QApplication.primaryScreen().availableGeometry().size()
         self.resize(min(DEFAULT_SIZE[0], screen.width()), min(DEFAULT_SIZE[1], screen.height()))
 
-    def showEvent(self, event: QShowEvent) -> None:
-        super().showEvent(event)
-        if not self._laid_out:
-            self._laid_out = True
-            self.reset_layout()
-
     def closeEvent(self, event: QCloseEvent) -> None:
-        self.settings.save_window(self.saveGeometry(), self.saveState() or QByteArray())
+        layout = self._layout if self._starts else self.saveState()
+        if layout is not None:
+            self.settings.save_window(self.saveGeometry(), layout)
         self.settings.sync()
         self.controller.tasks.cancel()
         super().closeEvent(event)

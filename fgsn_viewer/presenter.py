@@ -138,11 +138,11 @@ class Presenter(QObject):
         if state.localization is not None:
             window.pose.set_localization(state.localization, word, state.consistency)
         elif state.pair_matches is not None:
-            window.pose.set_pair(state.pair_matches, state.consistency)
+            window.pose.set_pair(state.pair_matches, state.consistency, self._why_no_pose())
         else:
             window.pose.set_empty(self._match_hint("pose"))
-        hint = "Two photographs have no map, so there is no pose to explain." if state.pair_matches is not None else ""
-        window.autopsy.set_autopsy(state.autopsy, word, hint or self._match_hint("result to explain"))
+        hint = self._why_no_pose() if state.pair_matches is not None else self._match_hint("result to explain")
+        window.autopsy.set_autopsy(state.autopsy, word, hint)
         done = state.localization
         window.view3d.set_estimate(*_pose_and_camera(done.result.cam_from_world if done else None, state.query))
 
@@ -213,6 +213,17 @@ class Presenter(QObject):
     def _is_working(self) -> bool:
         return self._controller.tasks.is_busy("query") or self._controller.tasks.is_busy("open")
 
+    def _why_no_pose(self) -> str:
+        """Why two images were matched to each other in place of a localization."""
+        scene, query = self._state.scene, self._state.query
+        if scene is None or scene.map is None:
+            return "Without a map there is no pose to estimate: open a scene with a map for one."
+        if all(image is not query for image in scene.queries):
+            return "This image is part of the map, so its pose is known; its matches are those with the reference on the left."
+        if scene.map.observations.descriptors is None:
+            return "The map has no descriptors to match with: build it again from its images (fgsn-viewer map)."
+        return "This query cannot be localized in this map; the log says why."
+
     def _image_note(self, image) -> str:
         if image is None:
             return ""
@@ -222,7 +233,7 @@ class Presenter(QObject):
         if self._state.scene is None:
             return "Labels of both images appear here once something is open."
         if self._controller.network is None:
-            return "No labels: no network is chosen.\nChoose one in Labels > Network, or open a network file."
+            return f"No labels: {self._controller.why_no_network()}."
         return "Labelling…" if self._is_working() else "No labels yet.\nLabels > Label this pair makes them."
 
     def _match_hint(self, what: str = "matches") -> str:

@@ -11,10 +11,12 @@ _INK = {
     "dark": {
         "text": "#DFE1E2", "quiet": "#9DA9B5", "line": "#37414F", "focus": "#4FC3F7", "accent": "#1F6F99", "raised": "#22303D",
         "hover": "#2A3B4A", "bad": "#EF5350", "bad_back": "#3A2629", "primary_text": "#FFFFFF",
+        "back": "#19232D", "deep": "#10171E",
     },
     "light": {
         "text": "#19232D", "quiet": "#54687A", "line": "#C0C4C8", "focus": "#0277BD", "accent": "#0277BD", "raised": "#EEF1F3",
         "hover": "#E1E7EB", "bad": "#C62828", "bad_back": "#FBE9E7", "primary_text": "#FFFFFF",
+        "back": "#FAFAFA", "deep": "#D2D5D8",
     },
 }  # fmt: skip
 _SHEET = """
@@ -41,9 +43,18 @@ QTreeView::item {{ padding: 1px 0; }}
 QHeaderView::section {{ padding: 4px; border: none; border-bottom: 1px solid {line}; }}
 QTableView::item {{ padding: 0 4px; border: none; }}
 QDockWidget {{ font-weight: bold; }}
-QDockWidget::title {{ padding: 4px 8px; text-align: left; }}
-QMainWindow::separator {{ width: 4px; height: 4px; }}
-QStatusBar QLabel {{ padding: 0 8px; }}
+QDockWidget::title {{ padding: 4px 8px; text-align: left; background: {raised}; border: none; }}
+QMainWindow::separator, QMainWindow::separator:horizontal, QMainWindow::separator:vertical
+  {{ width: 4px; height: 4px; background: {deep}; image: none; border: none; margin: 0; padding: 0; }}
+QMainWindow::separator:hover {{ background: {focus}; }}
+QMenuBar {{ background: {back}; padding: 0 4px; border: none; color: {text}; }}
+QMenuBar::item {{ padding: 4px 8px; }}
+QStatusBar {{ background: {back}; border: none; border-top: 1px solid {line}; color: {quiet}; }}
+QStatusBar::item {{ border: none; }}
+QStatusBar QLabel {{ padding: 0 8px; background: transparent; color: {quiet}; }}
+QStatusBar QPushButton {{ padding: 2px 12px; }}
+QTreeView::branch {{ border-image: none; }}
+QTreeView::branch:!has-children {{ image: none; }}
 QToolTip {{ padding: 4px; }}
 """
 
@@ -51,15 +62,11 @@ QToolTip {{ padding: 4px; }}
 def apply_theme(app: QApplication, name: str) -> None:
     """Dress the application in "dark" or "light"."""
     os.environ.setdefault("QT_API", "pyside6")
-    import pyqtgraph
     import qdarkstyle
     from qdarkstyle.dark.palette import DarkPalette
     from qdarkstyle.light.palette import LightPalette
 
     palette = LightPalette if name == "light" else DarkPalette
-    pyqtgraph.setConfigOptions(
-        imageAxisOrder="row-major", background=palette.COLOR_BACKGROUND_1, foreground=palette.COLOR_TEXT_1
-    )
     app.setStyleSheet(qdarkstyle.load_stylesheet(qt_api="pyside6", palette=palette) + style_sheet(name))
 
 

@@ -83,7 +83,7 @@ class PosePanel(QWidget):
     def set_localization(self, done: Localization, word: str, consistency: object | None) -> None:
         """Show the numbers of one query; ``word`` is its outcome."""
         result, stats = done.result, done.result.stats
-        self._show_funnel(len(done.features), len(done.matches), stats.num_inliers, TIPS["inliers"])
+        self._show_funnel(f"{len(done.features):,}", len(done.matches), stats.num_inliers, TIPS["inliers"])
         if result.failure:
             self._show_verdict("failed", f"No pose: {result.failure}")
         else:
@@ -91,22 +91,19 @@ class PosePanel(QWidget):
         rows = _error_rows(done) + _pose_rows(done) + _consistency_rows(consistency)
         self._fill(rows)
 
-    def set_pair(self, pair: PairMatches, consistency: object | None) -> None:
-        """Show the numbers of two photographs without a map."""
+    def set_pair(self, pair: PairMatches, consistency: object | None, why_no_pose: str) -> None:
+        """Show the numbers of two images that were matched to each other; ``why_no_pose`` says why there is no pose."""
         inliers = int(pair.inlier_mask.sum())
-        self._show_funnel(sum(pair.num_keypoints), len(pair.scores), inliers, TIPS["pair inliers"])
-        if pair.failure:
-            self._show_verdict("failed", f"No epipolar geometry: {pair.failure}")
-        else:
-            self._show_verdict("", "Epipolar geometry found. Without a map there is no pose: open a scene with a map for one.")
-        a, b = pair.num_keypoints
-        rows = [("keypoints left", f"{a:,}", "", "keypoints"), ("keypoints right", f"{b:,}", "", "keypoints")]
-        self._fill(rows + [_ratio(inliers, len(pair.scores))] + _consistency_rows(consistency))
+        keypoints = " + ".join(f"{count:,}" for count in pair.num_keypoints)
+        self._show_funnel(keypoints, len(pair.scores), inliers, TIPS["pair inliers"])
+        found = f"No epipolar geometry: {pair.failure}" if pair.failure else "Epipolar geometry found."
+        self._show_verdict("failed" if pair.failure else "", f"{found}\n{why_no_pose}")
+        self._fill([_ratio(inliers, len(pair.scores))] + _consistency_rows(consistency))
 
-    def _show_funnel(self, keypoints: int, matches: int, inliers: int, inlier_tip: str) -> None:
-        names = ("keypoints", "matches", "inliers")
+    def _show_funnel(self, keypoints: str, matches: int, inliers: int, inlier_tip: str) -> None:
         tips = (TIPS["keypoints"], TIPS["matches"], inlier_tip)
-        for step, name, count, tip in zip(self._funnel, names, (keypoints, matches, inliers), tips, strict=True):
+        counts = (keypoints, f"{matches:,}", f"{inliers:,}")
+        for step, name, count, tip in zip(self._funnel, ("keypoints", "matches", "inliers"), counts, tips, strict=True):
             step.show_count(name, count, tip)
         self._body.set_hint("")
 
@@ -147,8 +144,8 @@ class _Step(QWidget):
         layout.addWidget(self._count)
         layout.addWidget(self._name)
 
-    def show_count(self, name: str, count: int, tip: str) -> None:
-        self._count.setText(f"{count:,}")
+    def show_count(self, name: str, count: str, tip: str) -> None:
+        self._count.setText(count)
         self._name.setText(name)
         self.setToolTip(tip)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from PySide6.QtCore import QItemSelectionModel, QModelIndex, QSize, QSortFilterProxyModel, Qt, QTimer, Signal
-from PySide6.QtGui import QBrush, QColor, QIcon, QPixmap, QStandardItem, QStandardItemModel
+from PySide6.QtGui import QBrush, QColor, QIcon, QPainter, QPixmap, QStandardItem, QStandardItemModel
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QLineEdit, QTreeView, QVBoxLayout, QWidget
 
 from core.geometry import Array
@@ -103,12 +103,13 @@ class SceneTree(QWidget):
         for condition in scene.conditions:
             reference = [image for image in scene.reference if image.condition == condition]
             if reference:
-                title = f"reference · {condition}" if condition else "reference"
+                title = f"reference · {condition}" if condition not in ("", "reference") else "reference"
                 self._add_group(title, reference, expanded=not scene.queries or len(scene.images) == 2)
 
     def _add_group(self, title: str, images: list[ImageData], expanded: bool) -> None:
         group, count = QStandardItem(title), QStandardItem(str(len(images)))
-        group.setIcon(QIcon(_dot(palette.condition_color(images[0].condition))))
+        if images[0].condition in palette.CONDITION_COLORS:
+            group.setIcon(QIcon(_dot(palette.condition_color(images[0].condition))))
         font = group.font()
         font.setBold(True)
         group.setFont(font)
@@ -232,6 +233,13 @@ def _framed(pixmap: QPixmap) -> QPixmap:
 
 
 def _dot(color: str) -> QPixmap:
-    pixmap = QPixmap(12, 12)
-    pixmap.fill(QColor(color))
+    """A spot of the condition's colour, at the right end of an icon as wide as a thumbnail is not."""
+    pixmap = QPixmap(THUMBNAIL.height(), THUMBNAIL.height())
+    pixmap.fill(Qt.GlobalColor.transparent)
+    painter = QPainter(pixmap)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    painter.setPen(Qt.PenStyle.NoPen)
+    painter.setBrush(QColor(color))
+    painter.drawEllipse(12, 12, 12, 12)
+    painter.end()
     return pixmap

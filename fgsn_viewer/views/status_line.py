@@ -29,6 +29,7 @@ class StatusLine(QStatusBar):
         for widget in (self._message, self._bar, self._cancel):
             self.addWidget(widget)
         self.addPermanentWidget(self._network)
+        self.show_network("none")
         self._refresh()
 
     def show_progress(self, channel: str, progress: Progress) -> None:
