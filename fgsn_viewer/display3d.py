@@ -82,30 +82,28 @@ def level_rotation(up: Array) -> Array:
     return np.eye(3) + skew + skew @ skew / (1 + cosine)
 
 
-def robust_ball(points: Array, centers: Array) -> tuple[Array, float]:
-    """Centre (3,) and radius m of a ball that frames the scene; far outliers among the points do not stretch it."""
-    parts = [part[np.isfinite(part).all(axis=1)] for part in (points, centers)]
-    if not sum(len(part) for part in parts):
-        return np.zeros(3), 5.0
-    low, high = [], []
-    for part, margin in zip(parts, (8, 0)):
-        if len(part):
-            low.append(np.percentile(part, margin, axis=0))
-            high.append(np.percentile(part, 100 - margin, axis=0))
-    low, high = np.min(low, axis=0), np.max(high, axis=0)
-    radius = float(np.linalg.norm(high - low)) / 2
-    return (low + high) / 2, radius if radius > 1e-9 else 1.0
-
-
 def robust_sample(points: Array, centers: Array, count: int = 4000) -> Array:
-    """Positions (N, 3) m that stand for the scene when it is framed: cameras, and a sample of points without the far ones."""
+    """Positions (N, 3) m that stand for the scene when it is framed: all cameras, and a sample of the points without the
+    3 % farthest and without any that are six times as far as most.
+    """
     centers = centers[np.isfinite(centers).all(axis=1)]
     sample = points[:: max(1, len(points) // count)].astype(np.float64)
+    sample = sample[np.isfinite(sample).all(axis=1)]
     if len(sample):
         middle = np.median(np.concatenate([sample, centers]), axis=0)
         distance = np.linalg.norm(sample - middle, axis=1)
-        sample = sample[distance <= np.percentile(distance, 96)]
+        sample = sample[distance <= min(np.percentile(distance, 97), 6 * np.median(distance))]
     return np.concatenate([sample, centers])
+
+
+def robust_ball(points: Array, centers: Array) -> tuple[Array, float]:
+    """Centre (3,) and radius m of a ball around the scene; far outliers among the points do not stretch it."""
+    sample = robust_sample(points, centers)
+    if not len(sample):
+        return np.zeros(3), 5.0
+    low, high = sample.min(axis=0), sample.max(axis=0)
+    radius = float(np.linalg.norm(high - low)) / 2
+    return (low + high) / 2, radius if radius > 1e-9 else 1.0
 
 
 def frustum_size(centers: Array, radius: float) -> float:

@@ -34,6 +34,7 @@ class CompareStrip(QWidget):
         layout.addWidget(self._label, 1)
         layout.addWidget(self._matches)
         layout.addWidget(self._pixel)
+        self.setFixedHeight(self._make_labels.sizeHint().height() + 8)  # what it says must not move the images
         self._hint = ""
         self.show_pixel(None)
 

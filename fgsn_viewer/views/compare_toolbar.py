@@ -72,6 +72,14 @@ class CompareToolbar(QWidget):
         self._opacity.blockSignals(False)
         self._percent.setText(f"{round(opacity * 100)} %")
 
+    def show_matches(self, visible: bool, show_outliers: bool, limit: int | None) -> None:
+        """Press the buttons of what is drawn, and choose the limit if it is among the choices."""
+        self._matches.setChecked(visible)
+        self._outliers.setChecked(show_outliers)
+        text = next((text for text, value in _LIMITS.items() if value == limit), "")
+        if text:
+            self._limit.setCurrentText(text)
+
     def show_available(self, labels: bool, matches: bool) -> None:
         """Enable what there is something to show for."""
         for widget in (*self._overlays.values(), self._opacity, self._percent):

@@ -109,6 +109,7 @@ class CompareView(QWidget):
         """Show or hide matches and outliers; draw at most ``limit`` (None: all), best scores first."""
         layer = self.canvas.matches
         layer.visible, layer.show_outliers, layer.limit = visible, show_outliers, limit
+        self.toolbar.show_matches(visible, show_outliers, limit)
         self._refresh()
 
     def set_highlight(self, label: int | None) -> None:

@@ -176,7 +176,7 @@ def paint_header(painter: QPainter, rect: QRectF, pane: ImagePane) -> None:
     painter.setPen(QUIET_TEXT_COLOR)
     painter.drawText(rect, Qt.AlignmentFlag.AlignVCenter, pane.role)
     left = rect.left() + painter.fontMetrics().horizontalAdvance(pane.role) + 10
-    condition = pane.title.rsplit("/", 1)[0] if "/" in pane.title else ""
+    condition = pane.title.split("/")[0] if "/" in pane.title else ""
     if condition:
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(QColor(palette.condition_color(condition)))
