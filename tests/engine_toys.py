@@ -75,3 +75,11 @@ def drain(generator):
             yielded.append(next(generator))
         except StopIteration as stop:
             return yielded, stop.value
+
+
+def on_one_thread():
+    """Toy networks are too small to share among threads: run them on one, then restore the number. A fixture's body."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from engine_toys import drain, toy_network, toy_set
+from engine_toys import drain, on_one_thread, toy_network, toy_set
 
 from core.engine import models
 from core.engine.augmentation import AugmentationConfig
@@ -13,6 +13,9 @@ from core.engine.model_card import table
 from core.engine.optimization import StepRecord
 from core.engine.weights import load_network, small_preprocessing
 from core.errors import InputError
+
+
+one_thread = pytest.fixture(autouse=True, scope="module")(on_one_thread)
 
 
 def tiny(stage):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from engine_toys import SIZE, drain, toy_network, toy_preprocessing, toy_set
+from engine_toys import SIZE, drain, on_one_thread, toy_network, toy_preprocessing, toy_set
 
 from core.engine.augmentation import AugmentationConfig
 from core.engine.clustering import ClusterConfig
@@ -24,6 +24,7 @@ from core.engine.pretraining import PretrainingConfig, pretrain
 from core.engine.training import FGSNConfig, image_features, pair_batch, reference_features, train_clusters
 from core.errors import InputError
 
+one_thread = pytest.fixture(autouse=True, scope="module")(on_one_thread)
 CROP = AugmentationConfig(crop=41, min_scale=0.9, max_scale=1.2, max_rotation_deg=2, strength=0.3)
 
 

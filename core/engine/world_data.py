@@ -31,6 +31,7 @@ class RenderConfig:
     first_seed: int = setting(1000, minimum=0, help="seed of the first world")
     width: int = setting(576, unit="px", minimum=32, help="image width")
     height: int = setting(432, unit="px", minimum=32, help="image height")
+    side_share: float = setting(0.5, minimum=0, maximum=1, help="share of viewpoints that look to any side")
     moved_share: float = setting(0.5, minimum=0, maximum=1, help="share of the other conditions seen from a moved camera")
     max_shift: float = setting(0.5, unit="m", minimum=0, help="largest shift of a moved camera")
     max_turn_deg: float = setting(4.0, unit="deg", minimum=0, help="largest yaw of a moved camera; pitch and roll a third")
@@ -89,7 +90,8 @@ def render_shard(root: Path, config: RenderConfig, number: int) -> str:
     folder = shard_folder(root, config, number)
     random = np.random.default_rng([seed, 99])
     world = build_world(kind, seed)
-    poses = plan_traversal(world, config.views_per_world, seed)
+    drive = plan_traversal(world, config.views_per_world, seed, height_m=random.uniform(1.2, 2.6))
+    poses = [turned_pose(pose, config, random) for pose in drive]
     write_shard(folder, _shard_of_views(world, poses, config, random, folder.name, kind, seed))
     return folder.name
 
@@ -124,6 +126,13 @@ def _render_view(
         moved = number > 0 and random.random() < config.moved_share
         place = moved_pose(pose, config, random) if moved else pose
         yield renderer.render(place, camera, condition, int(random.integers(2**31)))
+
+
+def turned_pose(cam_from_world: Rigid3d, config: RenderConfig, random: np.random.Generator) -> Rigid3d:
+    """Turn the camera where it stands: a driver's camera sees streets in one way only, photographers do not."""
+    widest = 110.0 if random.random() < config.side_share else 15.0
+    angles = np.radians([random.normal(0, 4), random.uniform(-widest, widest), random.normal(0, 1.5)])
+    return Rigid3d.from_rotation(cv2.Rodrigues(angles)[0], np.zeros(3)) @ cam_from_world
 
 
 def moved_pose(cam_from_world: Rigid3d, config: RenderConfig, random: np.random.Generator) -> Rigid3d:
