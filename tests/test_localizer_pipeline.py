@@ -85,7 +85,9 @@ def test_the_image_is_read_from_disk_and_progress_is_reported(scene_map, tmp_pat
     seen = list(listen())
     assert returned[0].error.position_m < 0.01
     assert all(isinstance(step, Progress) for step in seen)
-    assert seen[-1].fraction == 1.0
+    fractions = [step.fraction for step in seen]
+    assert fractions == sorted(fractions)
+    assert (fractions[0], fractions[-1]) == (0.0, 1.0)
 
 
 def test_another_place_is_a_failure_with_a_ranking_and_no_error(scene_map):
@@ -113,6 +115,12 @@ def test_the_same_seed_gives_the_same_answer(scene_map):
     one, two = (finish(localize(query_of(), scene_map, seed=9, image=texture())) for _ in range(2))
     assert np.array_equal(one.result.cam_from_world.matrix(), two.result.cam_from_world.matrix())
     assert one.result.seed == 9
+
+
+def test_the_settings_are_stored_with_the_result(scene_map):
+    config = LocalizerConfig(matching=MatchConfig(ratio=0.7), ransac=RansacConfig(max_error_px=5))
+    stored = finish(localize(query_of(), scene_map, config, image=texture())).result.config
+    assert (stored["matching.ratio"], stored["max_error_px"], stored["features.max_keypoints"]) == (0.7, 5, 4096)
 
 
 def test_input_that_cannot_be_localized_is_refused_in_words(scene_map, tmp_path):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from core.images import read_image
 from core.localizer.features import FeatureConfig, extract_features, extractor_id
 from core.localizer.matching import MatchConfig, match_to_map_steps, require_matchable
 from core.localizer.ransac import RansacConfig, estimate_pose
+from core.localizer.steps import within
 from core.records import (
     ImageData,
     LabelMap,
@@ -23,6 +25,7 @@ from core.records import (
     Progress,
     SceneMap,
     setting,
+    settings_of,
 )
 
 Method = Callable[[Matches2D3D, SceneMap, LabelMap | None], Array | None]
@@ -66,10 +69,11 @@ def localize(
     image = read_image(query.path) if image is None else image
     _require_size(query, image)
     features = extract_features(image, config.features)
-    matches = yield from match_to_map_steps(features, scene_map, config.matching)
+    matches = yield from within(0.3, 0.9, match_to_map_steps(features, scene_map, config.matching))
     yield Progress("Estimating the pose", 0.9)
     keep = method(matches, scene_map, labels)
     result = estimate_pose(matches, scene_map, query.camera, config.ransac, seed, keep=keep, method=config.method)
+    result = replace(result, config=result.config | _settings(config))
     yield Progress("Ranking the reference images", 1.0)
     known = result.cam_from_world is not None and query.cam_from_world is not None
     error = pose_error(result.cam_from_world, query.cam_from_world) if known else None
@@ -111,6 +115,12 @@ def _count_seen(point_ids: Array, scene_map: SceneMap, num_images: int) -> Array
     rows = np.flatnonzero(times[observations.point])
     seen = np.unique(observations.point[rows].astype(np.int64) * num_images + observations.image[rows])
     return np.bincount(seen % num_images, weights=times[seen // num_images], minlength=num_images).astype(np.int64)
+
+
+def _settings(config: LocalizerConfig) -> dict[str, Any]:
+    """What was set before RANSAC, to store beside its own settings in the result."""
+    groups = {"features": config.features, "matching": config.matching}
+    return {f"{group}.{name}": value for group, part in groups.items() for name, value in settings_of(part).items()}
 
 
 def _method(name: str) -> Method:
