@@ -14,7 +14,6 @@ from core.engine.optimization import StepRecord
 from core.engine.weights import load_network, small_preprocessing
 from core.errors import InputError
 
-
 one_thread = pytest.fixture(autouse=True, scope="module")(on_one_thread)
 
 
