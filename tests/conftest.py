@@ -19,7 +19,16 @@ def pytest_configure(config: pytest.Config) -> None:
     display = ensure_display()  # before Qt chooses a platform
     if display is not None:
         config.add_cleanup(display.stop)
+        config.add_cleanup(_end_application)
     os.environ.setdefault("QT_API", "pyside6")
+
+
+def _end_application() -> None:
+    """End Qt before its display goes: open OpenGL contexts would crash the process at exit."""
+    qt = sys.modules.get("PySide6.QtCore")
+    application = qt.QCoreApplication.instance() if qt is not None else None
+    if application is not None:
+        application.shutdown()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
