@@ -46,7 +46,7 @@ def test_without_moved_cameras_a_pixel_corresponds_to_itself(rendered):
 
 
 def test_worlds_that_are_there_are_not_rendered_again_and_come_out_the_same(rendered, tmp_path):
-    root, _, data = rendered
+    root, _, _ = rendered
     steps, _ = drain(render_set(root, CONFIG, num_workers=0))
     assert steps == []
     name = render_shard(tmp_path, CONFIG, 0)

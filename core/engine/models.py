@@ -44,7 +44,9 @@ def _fgsn() -> FGSNConfig:
         iterations=900, learning_rate=4e-4, warmup=30, head_factor=10.0, head_iterations=300, precision="bf16"
     )
     crops = AugmentationConfig(crop=225, min_scale=0.9, max_scale=2.2, flip=False)
-    return FGSNConfig(optimization=schedule, augmentation=crops, clusters=ClusterConfig(num_clusters=100))
+    return FGSNConfig(
+        optimization=schedule, augmentation=crops, clusters=ClusterConfig(num_clusters=100), max_reference_images=300
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +56,7 @@ class ShippedConfig:
     training_worlds: RenderConfig = field(default_factory=RenderConfig)
     held_out_worlds: RenderConfig = field(
         default_factory=lambda: RenderConfig(
-            num_worlds=6, views_per_world=4, conditions_per_view=8, first_seed=900_000, width=768, height=576
+            num_worlds=6, views_per_world=3, conditions_per_view=8, first_seed=900_000, width=640, height=480
         )
     )
     pretraining: PretrainingConfig = field(default_factory=_pretraining)
