@@ -90,8 +90,8 @@ def _sun(rng: np.random.Generator) -> Atmosphere:
     return Atmosphere(
         sun_direction=_toward(rng, 28, 58),
         sun_color=_rgb(1.0, 0.93, 0.8, float(rng.uniform(2.3, 3.0))),
-        zenith=_rgb(0.17, 0.34, 0.72, 0.95),
-        horizon=_rgb(0.62, 0.76, 0.95, 0.95),
+        zenith=_rgb(0.24, 0.42, 0.78, 1.15),
+        horizon=_rgb(0.68, 0.8, 0.97, 1.2),
         cloud_color=_rgb(1.5, 1.5, 1.52),
         clouds=float(rng.uniform(0.1, 0.5)),
         turf=_rgb(1.05, 1.02, 0.9),

@@ -54,12 +54,12 @@ def vivid(rng: np.random.Generator) -> Array:
 
 def car(rng: np.random.Generator) -> Array:
     if rng.random() < 0.55:
-        return hsv(0.6, rng.uniform(0, 0.08), rng.choice([0.12, 0.25, 0.45, 0.62, 0.85, 0.92]))
+        return hsv(0.6, rng.uniform(0, 0.08), rng.choice([0.2, 0.3, 0.45, 0.62, 0.85, 0.92]))
     return hsv(rng.choice([0.0, 0.02, 0.58, 0.62, 0.35, 0.1, 0.13]), rng.uniform(0.5, 0.9), rng.uniform(0.3, 0.75))
 
 
 def leaf(rng: np.random.Generator) -> Array:
-    return hsv(rng.uniform(0.2, 0.31), rng.uniform(0.45, 0.72), rng.uniform(0.4, 0.62))
+    return hsv(rng.uniform(0.17, 0.29), rng.uniform(0.42, 0.66), rng.uniform(0.42, 0.62))
 
 
 def needle(rng: np.random.Generator) -> Array:
@@ -75,7 +75,7 @@ def bark(rng: np.random.Generator) -> Array:
 
 
 def grass(rng: np.random.Generator) -> Array:
-    return hsv(rng.uniform(0.19, 0.28), rng.uniform(0.42, 0.62), rng.uniform(0.38, 0.55))
+    return hsv(rng.uniform(0.16, 0.25), rng.uniform(0.36, 0.55), rng.uniform(0.38, 0.52))
 
 
 def metal(rng: np.random.Generator) -> Array:

@@ -17,12 +17,17 @@ from core.world.conditions import Atmosphere, atmosphere
 from core.world.film import develop
 from core.world.geometry import World
 from core.world.materials import Material
+from core.world.mesh import concat
 from core.world.mobile import mobile_mesh
+from core.world.reflection import mirrored
 from core.world.shading import Lighting, Points, radiance
 from core.world.sky import sky, sky_gradient
 from core.world.stage import Hits, Stage
-from core.world.visibility import open_sky, sun_share
+from core.world.visibility import open_sky, softened, sun_share
 
+_SUBPIXELS = ((0.33, -0.17), (-0.25, 0.33))
+_LAMP_RANGE_M = 120.0
+_BRIGHTEST = np.float32(12.0)
 _CHUNKS = 4  # fixed, so that the result does not depend on the number of cores
 _FLEETING = (Material.LEAF, Material.NEEDLE, Material.SNOW_PILE, Material.WATER)
 
@@ -77,26 +82,56 @@ class Renderer:
         """Render one image; the same arguments give the same pixels."""
         air = atmosphere(condition, self.world.seed, traversal_seed)
         stages = [self._standing(air.foliage), self._moving(traversal_seed)]
-        eye, directions = _pixel_rays(cam_from_world, camera)
-        surfaces = _see(stages, eye, directions)
-        color = self._color(surfaces, stages, eye, directions, cam_from_world, camera, air)
         shape = (camera.height, camera.width)
-        classes = self._classes(surfaces, air, eye, directions, shape)
-        fleeting = np.isin(surfaces.material, _FLEETING) | surfaces.mobile
-        static = np.isfinite(surfaces.depth) & ~fleeting
+        lighting = self._lighting(cam_from_world, air)
+        eye, directions = _pixel_rays(cam_from_world, camera)
+        seen = _see(stages, eye, directions)
+        free = open_sky(stages, seen.position, seen.normal, seen.depth, shape)
+        sun = softened(sun_share(stages, seen.position, seen.normal, seen.depth, air), seen.depth, shape)
+        color = _color(seen, _points(seen, stages, directions, camera, lighting, sun, free), directions, air, lighting)
+        edges = _edges(seen, shape)
+        for dx, dy in _SUBPIXELS:
+            color[edges] += self._again(cam_from_world, camera, edges, (dx, dy), stages, lighting, free[edges])
+        color[edges] /= 1 + len(_SUBPIXELS)
+        fleeting = np.isin(seen.material, _FLEETING) | seen.mobile
+        static = np.isfinite(seen.depth) & ~fleeting
         rgb = develop(color.reshape(*shape, 3), air, cam_from_world)
-        return Rendering(rgb, surfaces.depth.reshape(shape), classes, static.reshape(shape), camera, cam_from_world, condition)
+        classes = self._classes(seen, air, eye, directions, shape)
+        return Rendering(rgb, seen.depth.reshape(shape), classes, static.reshape(shape), camera, cam_from_world, condition)
+
+    def _again(
+        self,
+        pose: Rigid3d,
+        camera: Camera,
+        pixels: Array,
+        shift: tuple[float, float],
+        stages: list[Stage],
+        lighting: Lighting,
+        free: Array,
+    ) -> Array:
+        """Light (N, 3) of ``pixels`` (N,) seen a part of a pixel further."""
+        eye, directions = _pixel_rays(pose, camera, pixels, shift)
+        seen = _see(stages, eye, directions)
+        sun = sun_share(stages, seen.position, seen.normal, seen.depth, lighting.air)
+        points = _points(seen, stages, directions, camera, lighting, sun, free)
+        return _color(seen, points, directions, lighting.air, lighting)
+
+    def _lighting(self, pose: Rigid3d, air: Atmosphere) -> Lighting:
+        heading = pose.R[2] * [1, 1, 0]
+        heading = (heading / max(np.linalg.norm(heading), 1e-6)).astype(np.float32)
+        eye = pose.center().astype(np.float32)
+        lamps = self.world.lamps
+        near = lamps[np.linalg.norm(lamps[:, :2] - eye[:2], axis=1) < _LAMP_RANGE_M]
+        return Lighting(air, self.world.objects, near, eye, heading, self._litter)
 
     def _standing(self, foliage: str) -> Stage:
-        from core.world.mesh import concat
-
         return self._stage(("standing", foliage), lambda: Stage(concat([self.world.core, self.world.foliage(foliage)])))
 
     def _moving(self, traversal_seed: int) -> Stage:
         return self._stage(("moving", traversal_seed), lambda: Stage(mobile_mesh(self.world, traversal_seed)))
 
     def _crowns(self) -> Stage:
-        return self._stage(("crowns", 0), lambda: Stage(self.world.deciduous))
+        return self._stage(("crowns", 0), lambda: Stage(self.world.foliage("leafy")))
 
     def _stage(self, key: tuple[str, Any], make: Callable[[], Stage]) -> Stage:
         if key not in self._stages:
@@ -106,68 +141,23 @@ class Renderer:
             self._stages.popitem(last=False)
         return self._stages[key]
 
-    def _color(
-        self,
-        seen: _Surfaces,
-        stages: list[Stage],
-        eye: Array,
-        directions: Array,
-        pose: Rigid3d,
-        camera: Camera,
-        air: Atmosphere,
-    ) -> Array:
-        """Light (R, 3) f32 along each ray, haze included."""
-        shape = (camera.height, camera.width)
-        length = np.linalg.norm(directions, axis=1, keepdims=True)
-        view = directions / length
-        hit = np.isfinite(seen.depth)
-        heading = pose.R[2] * [1, 1, 0]
-        lighting = Lighting(
-            air, self.world.objects, self._near_lamps(eye), eye.astype(np.float32),
-            (heading / np.linalg.norm(heading)).astype(np.float32), self._litter,
-        )  # fmt: skip
-        cosine = np.abs((view * seen.normal).sum(axis=1))
-        points = Points(
-            seen.position, seen.normal, view, seen.uv,
-            (np.where(hit, seen.depth, 0) / camera.K[0, 0] / np.clip(cosine, 0.12, 1) ** 0.7).astype(np.float32),
-            seen.material, seen.obj,
-            sun_share(stages, seen.position, seen.normal, hit, air),
-            open_sky(stages, seen.position, seen.normal, np.where(hit, seen.depth, np.inf), shape),
-        )  # fmt: skip
-
-        def part(index: Array) -> Array:
-            color = np.empty((len(index), 3), np.float32)
-            solid = hit[index]
-            color[~solid] = sky(view[index[~solid]], air)
-            lit = radiance(points.taken(index[solid]), lighting)
-            haze = np.exp(-air.fog * seen.depth[index[solid]] * length[index[solid], 0])[:, None]
-            flat = view[index[solid]] * [1, 1, 0.15]
-            color[solid] = lit * haze + sky_gradient(flat.astype(np.float32), air) * 0.92 * (1 - haze)
-            return color
-
-        with ThreadPoolExecutor(2) as pool:
-            return np.concatenate(list(pool.map(part, np.array_split(np.arange(len(hit)), _CHUNKS))))
-
-    def _near_lamps(self, eye: Array) -> Array:
-        lamps = self.world.lamps
-        return lamps[np.linalg.norm(lamps[:, :2] - eye[:2], axis=1) < 120]
-
     def _classes(self, seen: _Surfaces, air: Atmosphere, eye: Array, directions: Array, shape: tuple[int, int]) -> Array:
         """Class ids; a thin or bare crown keeps its class over the small gaps that it shows."""
         classes = np.where(np.isfinite(seen.depth), seen.klass, SKY).astype(np.uint8).reshape(shape)
-        if air.foliage == "leafy":
-            return classes
-        veiled = self._crowns().cast(eye, directions).distance < seen.depth
+        veiled = self._crowns().cast(eye, directions, rounds=0).distance < seen.depth
         reach = max(3, round(shape[1] * 0.016)) | 1
         wood = (classes == VEGETATION).astype(np.uint8)
         near = cv2.dilate(wood, np.ones((reach, reach), np.uint8)) > 0
         return np.where(veiled.reshape(shape) & near, np.uint8(VEGETATION), classes)
 
 
-def _pixel_rays(pose: Rigid3d, camera: Camera) -> tuple[Array, Array]:
-    """The eye (3,) and a direction (R, 3) a pixel, scaled so that distance along it is depth along z."""
-    x, y = np.meshgrid(np.arange(camera.width), np.arange(camera.height))
-    bearings = camera.bearings(np.stack([x.ravel(), y.ravel()], -1))
+def _pixel_rays(
+    pose: Rigid3d, camera: Camera, pixels: Array | None = None, shift: tuple[float, float] = (0.0, 0.0)
+) -> tuple[Array, Array]:
+    """The eye (3,) and a direction (R, 3) a pixel (all by default), scaled so that distance along it is depth along z."""
+    index = np.arange(camera.width * camera.height) if pixels is None else pixels
+    points2D = np.stack([index % camera.width, index // camera.width], -1) + np.asarray(shift)
+    bearings = camera.bearings(points2D)
     rays = bearings / bearings[:, 2:3]
     return pose.center(), (rays @ pose.R).astype(np.float32)
 
@@ -185,6 +175,55 @@ def _see(stages: list[Stage], eye: Array, directions: Array) -> _Surfaces:
         rays = np.flatnonzero((which == index) & np.isfinite(seen.depth))
         _fill(seen, rays, stage, hit, eye, directions)
     return seen
+
+
+def _points(
+    seen: _Surfaces, stages: list[Stage], directions: Array, camera: Camera, lighting: Lighting, sun: Array, free: Array
+) -> Points:
+    view = directions / np.linalg.norm(directions, axis=1, keepdims=True)
+    cosine = np.clip(np.abs(np.einsum("ij,ij->i", view, seen.normal)), 0.1, 1)
+    reach = np.where(np.isfinite(seen.depth), seen.depth, 0)
+    footprint = (reach / camera.K[0, 0] / np.sqrt(cosine)).astype(np.float32)
+    light = mirrored(stages[0], seen.position, seen.normal, view, seen.material, lighting.objects, lighting.air)
+    return Points(seen.position, seen.normal, view, seen.uv, footprint, seen.material, seen.obj, sun, free, light)
+
+
+def _color(seen: _Surfaces, points: Points, directions: Array, air: Atmosphere, lighting: Lighting) -> Array:
+    """Light (R, 3) f32 along each ray, haze included."""
+    hit = np.isfinite(seen.depth)
+    reach = seen.depth * np.linalg.norm(directions, axis=1)
+
+    def part(index: Array) -> Array:
+        color = np.empty((len(index), 3), np.float32)
+        solid = hit[index]
+        color[~solid] = sky(points.view[index[~solid]], air)
+        lit = radiance(points.taken(index[solid]), lighting)
+        haze = np.exp(-air.fog * reach[index[solid]])[:, None].astype(np.float32)
+        flat = points.view[index[solid]] * np.array([1, 1, 0.15], np.float32)
+        color[solid] = lit * haze + sky_gradient(flat, air) * 0.92 * (1 - haze)
+        return np.minimum(color, _BRIGHTEST)
+
+    with ThreadPoolExecutor(2) as pool:
+        return np.concatenate(list(pool.map(part, np.array_split(np.arange(len(hit)), _CHUNKS))))
+
+
+def _edges(seen: _Surfaces, shape: tuple[int, int]) -> Array:
+    """Pixels (N,) beside another surface: the ones that need more than one ray."""
+    depth = np.where(np.isfinite(seen.depth), seen.depth, 1e4).astype(np.float32).reshape(shape)
+    thing = (seen.material.astype(np.int32) * 65536 + seen.obj).reshape(shape)
+    normal = seen.normal.reshape(*shape, 3)
+    edge = np.zeros(shape, bool)
+    for axis in (0, 1):
+        a = [slice(None)] * 2
+        b = [slice(None)] * 2
+        a[axis], b[axis] = slice(1, None), slice(None, -1)
+        one, two = tuple(a), tuple(b)
+        apart = np.abs(depth[one] - depth[two]) > 0.05 * np.minimum(depth[one], depth[two])
+        apart |= thing[one] != thing[two]
+        apart |= np.einsum("ijk,ijk->ij", normal[one], normal[two]) < 0.7
+        edge[one] |= apart
+        edge[two] |= apart
+    return np.flatnonzero(edge)
 
 
 def _fill(seen: _Surfaces, rays: Array, stage: Stage, hit: Hits, eye: Array, directions: Array) -> None:

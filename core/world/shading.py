@@ -63,7 +63,8 @@ TEXTURES: dict[Material, Callable[[Sample], Look]] = {
 @dataclass(slots=True, eq=False)
 class Points:
     """P surface points to be lit: world ``position``, unit ``normal`` (towards the eye) and unit ``view`` (from the eye), (P, 3) f32;
-    ``uv`` (P, 2), ``footprint`` (P,) m a pixel, ``material`` and ``obj`` (P,), ``sun`` and ``open_sky`` (P,) visible shares.
+    ``uv`` (P, 2), ``footprint`` (P,) m a pixel, ``material`` and ``obj`` (P,), ``sun`` and ``open_sky`` (P,) visible shares;
+    ``reflected`` (P, 3) light from the mirrored direction, NaN where nobody looked.
     """
 
     position: Array
@@ -75,6 +76,7 @@ class Points:
     obj: Array
     sun: Array
     open_sky: Array
+    reflected: Array
 
     def taken(self, index: Array) -> Points:
         return Points(*(getattr(self, name)[index] for name in self.__slots__))
@@ -133,7 +135,7 @@ def _lit(points: Points, material: Material, lighting: Lighting) -> Array:
 
 def _sky_light(points: Points, air: Atmosphere) -> Array:
     up = (0.5 + 0.5 * points.normal[:, 2:3]) ** 0.8
-    bounce = (air.horizon * 0.55 + air.sun_color * 0.16) * np.float32(0.32 + 0.5 * air.snow)
+    bounce = (air.horizon * 0.55 + air.sun_color * (0.7 * air.sun_direction[2])) * np.float32(0.3 + 0.45 * air.snow)
     above = 0.55 * air.zenith + 0.45 * air.horizon
     return (bounce * (1 - up) + above * up) * (0.12 + 0.88 * points.open_sky)[:, None]
 
@@ -171,15 +173,17 @@ def _headlight(points: Points, lighting: Lighting) -> Array:
     ahead = ray @ lighting.heading
     beam = np.exp(-((side / 0.42) ** 2)) * np.exp(-(((ray[:, 2] + 0.06) / 0.11) ** 2)) * (ahead > 0)
     slope = np.clip(-(ray * points.normal).sum(axis=1) * 0.8 + 0.2, 0, 1)
-    power = beam * slope * 5.5 / (1 + (distance / 7) ** 2)
+    power = beam * slope * 4.0 / (1 + (distance / 7) ** 2)
     return power[:, None] * np.array([1.0, 0.95, 0.82], np.float32)
 
 
 def _mirror(points: Points, air: Atmosphere, strength: Array | float) -> Array:
     """The sky in smooth surfaces (Schlick), with a dim skyline where the reflected ray runs low."""
-    cosine = -(points.view * points.normal).sum(axis=1)
+    cosine = -np.einsum("ij,ij->i", points.view, points.normal)
     reflected = points.view + 2 * cosine[:, None] * points.normal
     fresnel = strength + (np.minimum(1.0, strength * 3)) * np.clip(1 - cosine, 0, 1) ** 5
+    if np.isfinite(points.reflected[0, 0]):
+        return points.reflected * fresnel[:, None]
     skyline = 0.16 + 0.14 * fbm(
         reflected[:, 0] * 6 + points.position[:, 0] * 0.05, reflected[:, 1] * 6 + points.position[:, 1] * 0.05, 1.0, 3
     )

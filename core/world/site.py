@@ -103,7 +103,7 @@ def _habit(rng: np.random.Generator) -> Habit:
 
 def _young(rng: np.random.Generator) -> Habit:
     return Habit(
-        trunk_m=1.7, height_m=rng.uniform(4, 6), radius_m=0.09, spread=rng.uniform(0.55, 0.9), branches=(6, 4, 3), leaf_m=0.13
+        trunk_m=1.7, height_m=rng.uniform(4, 6), radius_m=0.09, spread=rng.uniform(0.55, 0.9), branches=(6, 4, 3), leaf_m=0.22
     )
 
 
@@ -115,8 +115,8 @@ def _woodland(rng: np.random.Generator) -> Habit:
         radius_m=height * 0.014,
         spread=0.55,
         branches=(5, 3, 2),
-        leaves_a_twig=12,
-        leaf_m=0.34,
+        leaves_a_twig=7,
+        leaf_m=0.5,
     )
 
 

@@ -115,7 +115,7 @@ def window(q: Sample) -> Look:
         shine = lit * (1 - frame) * (0.4 + 0.7 * y) * (1.0 - 0.45 * cover) * (0.6 + 0.6 * kind)
         glow = warm * (0.75 * shine)[:, None]
     albedo = mix(room, q.color, frame)
-    return Look(albedo, 0.32 * (1 - frame), glow)
+    return Look(albedo, 0.13 * (1 - frame), glow)
 
 
 def _room(q: Sample, x: Array, y: Array, kind: Array, tint: Array) -> tuple[Array, Array]:

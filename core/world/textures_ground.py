@@ -12,17 +12,28 @@ from core.world.surface import Look, Sample, fract, line, mix
 def asphalt(q: Sample) -> Look:
     """Grain, patches, cracks, wheel wear, drains and worn markings; u runs along the road, v across."""
     u, v, fp = q.u + q.shift, q.v, q.footprint
-    tone = 1 + 0.16 * fbm(u, v, 5.0, 3, fp) + 0.2 * noise(u, v, 0.035, fp) + 0.16 * noise(v, u, 0.11, fp)
+    tone = 1 + 0.12 * fbm(u, v, 5.0, 3, fp) + 0.16 * fbm(v, u, 0.42, 4, fp) + _aggregate(u, v, fp)
     half = q.params[:, 0]
     wear = np.exp(-(((np.abs(np.abs(v) - half * 0.45) - 0.75) / 0.3) ** 2))
     tone += 0.1 * wear - 0.09 * np.exp(-((np.abs(v) - half * 0.45) ** 2) / 0.1)
     patch = hash01(u / 4.3, (v + 20) / 1.9, 0.37)
     tone *= np.where(patch < 0.13, 0.72 + 0.3 * hash01(u / 4.3, (v + 20) / 1.9, 0.11), 1)
-    seam = noise(u * 0.5, v, 1.9) + 0.35 * noise(u, v, 0.4)
-    tone *= 1 - 0.5 * line(seam, 0.022, fp * 0.5)
+    seam = noise(u * 0.6, v, 2.3) + 0.4 * noise(u, v, 0.5) + 0.12 * noise(v, u, 0.13)
+    broken = smoothstep(-0.1, 0.35, noise(u + 11, v, 3.7))
+    tone *= 1 - 0.55 * line(seam, 0.009, fp * 0.45) * broken
+    spots = fbm(u + 5, v + 3, 0.9, 3, fp)
+    tone *= 1 - 0.3 * smoothstep(0.5, 0.62, spots) + 0.12 * smoothstep(0.45, 0.6, -spots)
     albedo = q.color * np.clip(tone, 0.2, 2)[:, None]
     albedo = _drains(albedo, u, v, fp)
     return Look(_markings(albedo, q))
+
+
+def _aggregate(u: Array, v: Array, fp: Array) -> Array:
+    """Single stones that stand out of the binder, (N,) around 0."""
+    near = np.clip(1.7 - fp * 32, 0, 1)
+    grit = hash01(u / 0.028, v / 0.028, 0.6)
+    chips = hash01(u / 0.075, v / 0.075, 0.8)
+    return near * (0.42 * (grit - 0.5) + 0.5 * (chips > 0.965)) - 0.35 * (chips < 0.02) * np.clip(1.7 - fp * 14, 0, 1)
 
 
 def _drains(albedo: Array, u: Array, v: Array, fp: Array) -> Array:
@@ -90,14 +101,16 @@ def grass(q: Sample) -> Look:
     """Blades, tufts, dry and bare spots, clover and small flowers."""
     u, v, fp = q.u + q.shift, q.v, q.footprint
     blades = noise4(u * 2.2, v, 0.05, fp)
-    tone = 0.95 + 0.34 * blades[:, 0] + 0.24 * noise(u, v, 0.13, fp) + 0.2 * fbm(u, v, 1.1, 3, fp)
+    tufts = fbm(u, v, 0.6, 4, fp)
+    weeds = smoothstep(0.35, 0.6, fbm(v + 13, u, 0.45, 3, fp)) * 0.3
+    tone = 0.95 + 0.4 * blades[:, 0] + 0.34 * tufts + 0.14 * fbm(u, v, 4.1, 3, fp) - weeds
     dry = smoothstep(0.0, 0.75, fbm(u + 31, v, 6.0, 4, fp) + 0.3 * blades[:, 1])
     albedo = mix(q.color, q.accent, dry * 0.75)
     soil = smoothstep(0.62, 0.85, fbm(u - 9, v + 4, 2.7, 4, fp))
     albedo = mix(albedo, np.array([0.16, 0.11, 0.07], np.float32), soil * 0.8)
     albedo = albedo * (np.clip(tone, 0.3, 2) * 0.95)[:, None] * q.air.turf
     if q.air.foliage == "leafy":
-        flower = (hash01(u / 0.06, v / 0.06, 0.2) > 0.992) * (fp < 0.05) * (noise(u, v, 3.1) > 0.1)
+        flower = (hash01(u / 0.06, v / 0.06, 0.2) > 0.985) * (fp < 0.05) * (noise(u, v, 3.1) > 0.1)
         albedo = mix(albedo, np.array([0.75, 0.72, 0.45], np.float32), flower.astype(np.float32))
     return Look(albedo)
 
@@ -133,7 +146,7 @@ def hill(q: Sample) -> Look:
 
 def water(q: Sample) -> Look:
     ripple = 0.5 + 0.5 * fbm(q.u * 2, q.v, 0.6, 3, q.footprint)
-    return Look(q.color * (0.8 + 0.4 * ripple)[:, None], 0.35 + 0.25 * ripple)
+    return Look(q.color * (0.8 + 0.4 * ripple)[:, None], 0.06 + 0.04 * ripple)
 
 
 def snow_pile(q: Sample) -> Look:

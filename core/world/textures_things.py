@@ -4,30 +4,29 @@ from __future__ import annotations
 
 import numpy as np
 
+from core.world.cutout import leaflets, needles
 from core.world.noise import fbm, hash01, noise, smoothstep
 from core.world.surface import Look, Sample, mix
 
 
 def leaf(q: Sample) -> Look:
-    """A card of foliage: its own tone, a midrib; in autumn between green and the tree's accent."""
-    i, j = np.floor(q.u), np.floor(q.v)
-    x, y = q.u - i - 0.5, q.v - j - 0.5
-    tone = 0.62 + 0.75 * hash01(i, j, 0.2)
-    rib = 1 - 0.22 * np.exp(-((y / 0.04) ** 2)) + 0.18 * x
+    """Leaves of a card, each with its own tone and a midrib; in autumn between green and the tree's accent."""
+    _, own, across = leaflets(q.u, q.v)
+    near = np.clip(1.6 - q.footprint * 14, 0, 1)
+    rib = 1 + near * (0.16 * across - 0.2 * np.exp(-((across / 0.16) ** 2)))
+    card = hash01(q.u, q.v, 0.2)
     color = q.color
     if q.air.foliage == "autumn":
-        color = mix(q.color, q.accent, np.clip(0.35 + 0.9 * q.seed + 0.5 * (hash01(j, i, 0.6) - 0.5), 0, 1))
+        color = mix(q.color, q.accent, np.clip(0.45 + 0.8 * q.seed + 0.6 * (card - 0.5) + 0.3 * (own - 0.5), 0, 1))
     elif q.air.foliage != "leafy":
         color = color * np.array([0.8, 0.72, 0.7], np.float32)
-    hue = (hash01(i, j, 0.7) - 0.5)[:, None] * np.array([0.35, 0.08, -0.2], np.float32)
-    return Look(color * (tone * rib)[:, None] * (1 + hue))
+    hue = (own - 0.5)[:, None] * np.array([0.35, 0.08, -0.2], np.float32)
+    return Look(color * ((0.72 + 0.28 * card + 0.35 * own) * rib)[:, None] * (1 + hue), 0.015)
 
 
 def needle(q: Sample) -> Look:
-    i, j = np.floor(q.u), np.floor(q.v)
-    x, y = q.u - i - 0.5, q.v - j - 0.5
-    comb = 0.72 + 0.4 * np.sin(x * 60 + np.abs(y) * 50)
-    return Look(q.color * ((0.55 + 0.7 * hash01(i, j, 0.2)) * comb)[:, None])
+    _, own = needles(q.u, q.v)
+    return Look(q.color * (0.55 + 0.5 * hash01(q.u, q.v, 0.2) + 0.4 * own)[:, None])
 
 
 def bark(q: Sample) -> Look:
@@ -47,7 +46,7 @@ def paint(q: Sample) -> Look:
     gap = (np.minimum(np.abs(np.mod(u, 1.13) - 0.55), 1) < 0.008) & (v > 0.35) & (v < 0.9)
     dust = smoothstep(0.62, 0.25, v + 0.1 * noise(u, v, 0.3)) * 0.35
     albedo = mix(q.color, np.array([0.2, 0.18, 0.15], np.float32), dust) * (1 - 0.7 * gap)[:, None]
-    return Look(albedo, 0.09)
+    return Look(albedo, 0.055)
 
 
 def car_glass(q: Sample) -> Look:
@@ -60,7 +59,7 @@ def car_glass(q: Sample) -> Look:
     frame = (edge | pillar).astype(np.float32)
     seats = ((y < 0.45) & (np.abs(np.mod(x * 2 + 0.2, 1) - 0.5) < 0.2)).astype(np.float32)
     dark = np.full(3, 0.015, np.float32) + 0.02 * seats[:, None]
-    return Look(mix(dark, q.color * 0.9, frame), 0.3 * (1 - frame) + 0.06 * frame)
+    return Look(mix(dark, q.color * 0.9, frame), 0.12 * (1 - frame) + 0.05 * frame)
 
 
 def tyre(q: Sample) -> Look:

@@ -31,8 +31,8 @@ class Habit:
     radius_m: float = 0.19
     spread: float = 0.8
     branches: tuple[int, ...] = (8, 4, 4)
-    leaves_a_twig: int = 20
-    leaf_m: float = 0.17
+    leaves_a_twig: int = 9
+    leaf_m: float = 0.27
 
 
 def broadleaf(rng: np.random.Generator, habit: Habit) -> Plant:
@@ -103,7 +103,10 @@ def _leaf_cloud(rng: np.random.Generator, tips: Array, habit: Habit) -> Mesh:
 
 
 def leaf_cards(rng: np.random.Generator, centers: Array, size_m: float, middle: Array, material: Material) -> Mesh:
-    """A kite-shaped card at each centre (N, 3), its shading normal bent outward from ``middle``; uv is (random, random)."""
+    """A square card at each centre (N, 3), its shading normal bent outward from ``middle``.
+
+    The whole part of uv tells cards apart, the fraction runs over the card; ``core.world.cutout`` cuts the leaves.
+    """
     count = len(centers)
     normal = rng.normal(0, 1, (count, 3)) + [0, 0, 0.7]
     normal /= np.linalg.norm(normal, axis=1, keepdims=True)
@@ -112,15 +115,14 @@ def leaf_cards(rng: np.random.Generator, centers: Array, size_m: float, middle: 
     long /= np.linalg.norm(long, axis=1, keepdims=True)
     wide = np.cross(normal, long)
     size = size_m * rng.uniform(0.6, 1.4, (count, 1))
-    corners = np.stack(
-        [centers - long * size, centers + wide * size * 0.62, centers + long * size, centers - wide * size * 0.62], axis=1
-    )
+    a, b = long * size, wide * size
+    corners = np.stack([centers - a - b, centers + a - b, centers + a + b, centers - a + b], axis=1)
     outward = centers - middle
     outward /= np.maximum(np.linalg.norm(outward, axis=1, keepdims=True), 1e-6)
     facing = normal * np.sign((normal * outward).sum(axis=1, keepdims=True) + 1e-9)
     shading = np.repeat((outward + 0.7 * facing)[:, None], 4, axis=1)
-    local = np.array([[-1, 0], [0, 0.62], [1, 0], [0, -0.62]], np.float32) * 0.499
-    uv = local[None] + np.floor(rng.uniform(0, 4000, (count, 1, 2))) + 0.5
+    local = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32) * 0.998 + 0.001
+    uv = local[None] + np.floor(rng.uniform(0, 4000, (count, 1, 2)))
     return quads(corners, material, VEGETATION, 0, uv, shading)
 
 
@@ -138,13 +140,13 @@ def conifer(rng: np.random.Generator, height_m: float, radius_m: float, cards: i
     limb = rng.choice(count, cards, p=reach / reach.sum())
     along = rng.uniform(0.12, 1.05, (cards, 1))
     centers = root[limb] * (1 - along) + tip[limb] * along + rng.normal(0, 1, (cards, 3)) * [0.12, 0.12, 0.07]
-    leaves = leaf_cards(rng, centers, 0.2, np.array([0, 0, height_m * 0.35]), Material.NEEDLE)
+    leaves = leaf_cards(rng, centers, 0.3, np.array([0, 0, height_m * 0.35]), Material.NEEDLE)
     return Plant(wood, leaves, True, (radius_m, height_m * 0.08, height_m))
 
 
 def hedge(rng: np.random.Generator, length_m: float, height_m: float, depth_m: float = 0.7, density: float = 1.0) -> Mesh:
     """A clipped hedge along x: leaf cards on a rounded box around a dark core of cards."""
-    cards = int(length_m * (2 * height_m + depth_m) * 62 * density)
+    cards = int(length_m * (2 * height_m + depth_m) * 48 * density)
     around = rng.uniform(0, 2 * height_m + depth_m, cards)
     x = rng.uniform(0, length_m, cards)
     y = np.where(
@@ -154,7 +156,7 @@ def hedge(rng: np.random.Generator, length_m: float, height_m: float, depth_m: f
     wave = 0.06 * np.sin(x * 1.7 + height_m * 9) + 0.04 * np.sin(x * 4.1)
     centers = np.column_stack([x, y * (1 + wave), z + wave * z]) + rng.normal(0, 0.035, (cards, 3))
     middle = np.column_stack([x, np.zeros(cards), np.full(cards, height_m * 0.4)])
-    return leaf_cards(rng, centers, 0.085, middle, Material.LEAF)
+    return leaf_cards(rng, centers, 0.15, middle, Material.LEAF)
 
 
 def bush(rng: np.random.Generator, radius_m: float) -> Mesh:
@@ -165,4 +167,4 @@ def bush(rng: np.random.Generator, radius_m: float) -> Mesh:
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
     lumps = 1 + 0.22 * np.sin(direction[:, 0] * 5 + radius_m * 31) * np.cos(direction[:, 1] * 6)
     centers = direction * (radius_m * lumps * rng.uniform(0.7, 1.05, cards))[:, None]
-    return leaf_cards(rng, centers, 0.12, np.zeros(3), Material.LEAF)
+    return leaf_cards(rng, centers, 0.19, np.zeros(3), Material.LEAF)

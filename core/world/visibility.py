@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from core.geometry import Array
@@ -12,31 +13,28 @@ _AO_REACH_M = 5.0
 _AO_RAYS = 4
 
 
-def sun_share(stages: list[Stage], position: Array, normal: Array, hit: Array, air: Atmosphere) -> Array:
-    """Share (R,) f32 in [0, 1] of the sun: one ray each, spread over a wide disk so that edges soften."""
+def sun_share(stages: list[Stage], position: Array, normal: Array, depth: Array, air: Atmosphere) -> Array:
+    """Share (R,) f32 in [0, 1] of the sun: one ray each, spread over the sun's disk so that edges soften."""
     share = np.ones(len(position), np.float32)
     if not air.has_shadows:
         return share
-    facing = np.flatnonzero(hit & ((normal @ air.sun_direction) > -0.3))
-    jitter = _dither(facing)[:, None] * 0.012 * _side(air.sun_direction)
-    start = position[facing] + normal[facing] * 0.02
-    direction = air.sun_direction + jitter
-    dark = np.zeros(len(facing), bool)
+    lit = np.flatnonzero(np.isfinite(depth) & ((normal @ air.sun_direction) > -0.3))
+    start = position[lit] + normal[lit] * (0.015 + 0.0015 * depth[lit])[:, None]
+    direction = air.sun_direction + _sphere(lit) * np.float32(0.007)
+    dark = np.zeros(len(lit), bool)
     for stage in stages:
-        dark |= stage.blocked(start, direction, 400.0)
-    share[facing] = ~dark
+        dark |= np.isfinite(stage.cast(start, direction, rounds=2).distance)
+    share[lit] = ~dark
     return share
 
 
-def _dither(index: Array) -> Array:
-    """A repeatable value (N,) in [-1, 1] by pixel."""
-    mixed = (index.astype(np.uint32) * np.uint32(2654435761)) >> np.uint32(16)
-    return (mixed & np.uint32(1023)).astype(np.float32) / 511.5 - 1
-
-
-def _side(direction: Array) -> Array:
-    side = np.array([direction[1], -direction[0], 0.35], np.float32)
-    return side / np.linalg.norm(side)
+def softened(share: Array, depth: Array, shape: tuple[int, int]) -> Array:
+    """Smooth the single rays of ``share`` (R,) over 5 x 5 pixels wherever these lie on one surface."""
+    near = np.where(np.isfinite(depth), depth, 1e4).astype(np.float32).reshape(shape)
+    kernel = np.ones((5, 5), np.uint8)
+    step = cv2.dilate(near, kernel) - cv2.erode(near, kernel)
+    smooth = cv2.blur(share.reshape(shape), (5, 5))
+    return np.where(step < 0.12 * near, smooth, share.reshape(shape)).ravel()
 
 
 def open_sky(stages: list[Stage], position: Array, normal: Array, depth: Array, shape: tuple[int, int]) -> Array:
@@ -61,12 +59,18 @@ def _free_share(stage: Stage, position: Array, normal: Array, seed: Array) -> Ar
 
 def _sphere(index: Array) -> Array:
     """Unit vectors (N, 3), evenly spread; added to a normal they are cosine distributed."""
-    a = ((index.astype(np.uint32) * np.uint32(2654435761)) >> np.uint32(12)).astype(np.float32) / 2**20
-    b = ((index.astype(np.uint32) * np.uint32(2246822519) + np.uint32(977)) >> np.uint32(12)).astype(np.float32) / 2**20
+    a, b = _scrambled(index, 0x9E3779B1), _scrambled(index, 0x85EBCA77)
     z = 1.98 * a - 0.99
     r = np.sqrt(1 - z * z)
     angle = b * np.float32(2 * np.pi)
     return np.stack([r * np.cos(angle), r * np.sin(angle), z], -1)
+
+
+def _scrambled(index: Array, key: int) -> Array:
+    h = index.astype(np.uint32) * np.uint32(key)
+    h = (h ^ (h >> np.uint32(15))) * np.uint32(0x2C1B3C6D)
+    h ^= h >> np.uint32(13)
+    return (h >> np.uint32(8)).astype(np.float32) * np.float32(1 / 16777216)
 
 
 def _smooth(values: Array, depth: Array, normal: Array) -> Array:

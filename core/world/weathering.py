@@ -84,7 +84,7 @@ def _tracks(q: Sample, cover: Array, snow: Array) -> tuple[Array, Array]:
     lane = np.where(half > 4.5, 2.0, half * 0.38)
     wheel = np.exp(-(((np.abs(np.abs(v) - lane) - 0.74) / 0.27) ** 2))
     wheel = wheel * np.clip(0.95 + 0.5 * fbm(q.u * 0.4, q.v, 1.1, 3, fp), 0, 1)
-    tread = 0.82 + 0.18 * np.sign(np.sin(q.u * 55)) * np.clip(1 - 30 * fp, 0, 1)
+    tread = 0.9 + 0.22 * fbm(q.u * 0.35, q.v * 2.0, 0.3, 4, fp)
     used = np.clip(1 - np.abs(v) / np.maximum(half, 1), 0, 1) ** 0.5
     brown = mix(snow, np.array([0.42, 0.40, 0.38], np.float32), np.clip(0.55 * used + 0.25 * fbm(q.u, q.v, 0.6, 3, fp), 0, 0.8))
     return cover * (1 - np.clip(wheel * 1.1, 0, 0.92) * (1.15 - 0.3 * q.air.snow)), brown * tread[:, None]
@@ -105,7 +105,7 @@ def _wet(look: Look, q: Sample, material: Material) -> Look:
         puddle = smoothstep(
             0.12, 0.4, fbm(q.point[:, 0], q.point[:, 1], 3.2, 3) + 0.25 * noise(q.point[:, 0], q.point[:, 1], 0.5)
         )
-        mirror = mirror + up * (0.05 + 0.3 * puddle)
+        mirror = mirror + up * (0.03 + 0.13 * puddle)
         soak = soak * (1 - 0.35 * puddle)
     elif material == Material.ROOF_TILE or material == Material.PAINT:
         mirror = mirror + 0.04
