@@ -8,8 +8,8 @@ from engine_networks import random_network, tiny_config
 from torch import nn
 
 from core.engine.device import choose_device
-from core.engine.inference import InferenceNetwork, fold_batchnorm
-from core.engine.network import PSPNet, official_config, small_config
+from core.engine.inference import FastNetwork, InferenceNetwork, fold_batchnorm
+from core.engine.network import PSPNet, averaging_matrix, official_config, small_config
 
 
 def on_meta(config):
@@ -128,6 +128,23 @@ def test_fast_network_computes_nearly_the_same_logits(padding):
         exact, fast = network(x).logits, InferenceNetwork(network, choose_device("cpu", "fast"))(x)
     assert fast.dtype == torch.float32
     assert (fast - exact).norm() < 0.15 * exact.norm()  # bf16 has 8 bits, and noise as input is the worst case
+
+
+@pytest.mark.parametrize("padding", ["zeros", "reflect", "replicate"])
+def test_pyramid_convolved_before_upsampling_gives_the_same_features(padding):
+    network = random_network(tiny_config(padding=padding))
+    x = torch.randn(2, 3, 129, 97) * 50
+    with torch.no_grad():
+        exact, fast = network(x), FastNetwork(fold_batchnorm(network), torch.float32)(x)
+    torch.testing.assert_close(fast.features, exact.features, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(fast.logits, exact.logits, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(("length", "cells"), [(90, 6), (13, 6), (5, 3), (2, 3), (7, 1)])
+def test_pooling_by_matrix_is_adaptive_pooling(length, cells):
+    x = torch.randn(1, 1, 1, length)
+    expected = torch.nn.functional.adaptive_avg_pool1d(x[0], cells)
+    torch.testing.assert_close(x[0] @ averaging_matrix(length, cells).T, expected)
 
 
 def test_unknown_base_or_padding_is_refused():

@@ -34,11 +34,11 @@ def test_exact_mode_is_the_definition(size):
 
 
 def test_exact_mode_is_the_definition_with_the_full_size_network():
-    preprocessing = Preprocessing(short_side=361, crop=361)
-    segmenter = random_segmenter(official_config(100), preprocessing=preprocessing, side=225)
+    preprocessing = Preprocessing(short_side=241, crop=241)
+    segmenter = random_segmenter(official_config(100), preprocessing=preprocessing, side=161)
     image = photograph(240, 300)
     assert plan_crops(240, 300, preprocessing).starts == [(0, 0), (0, 1)]
-    labels, confidence = plain_segmentation(segmenter._network.network, image, short_side=361, crop=361)
+    labels, confidence = plain_segmentation(segmenter._network.network, image, short_side=241, crop=241)
     found = segmenter.segment(image)
     assert len(np.unique(labels)) > 10
     assert (found.labels == labels).mean() >= 0.999

@@ -9,27 +9,80 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.engine.device import ComputeConfig
-from core.engine.network import ConvBN, OriginalBase, OriginalBottleneck, PSPNet
+from core.engine.network import ConvBN, NetworkOutput, OriginalBase, OriginalBottleneck, PSPNet
 
 
 class InferenceNetwork(nn.Module):
-    """Logits (N, K, h, w) f32 of a PSPNet. Exact: the network itself. Fast: see ``fold_batchnorm`` and ``ComputeConfig``."""
+    """Logits (N, K, h, w) f32 of a PSPNet. Exact: the network itself. Fast: ``FastNetwork`` in the device's number format."""
 
     def __init__(self, network: PSPNet, compute: ComputeConfig) -> None:
         super().__init__()
         self.compute = compute
-        fast = compute.precision == "fast"
-        self.network = (fold_batchnorm(network) if fast else network).eval().to(compute.device)
-        if fast:
-            self.network.to(dtype=compute.dtype, memory_format=torch.channels_last)
-            self.network.conv6.to(torch.float32)  # near ties between labels need every bit
+        self.network = network if compute.precision == "exact" else FastNetwork(fold_batchnorm(network), compute.dtype)
+        self.network.eval().to(compute.device)
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.compute.precision == "exact":
-            return self.network(x).logits
-        x = x.to(dtype=self.compute.dtype, memory_format=torch.channels_last)
-        features = self.network.final["conv5_4"](self.network.ppm(self.network.fcn(x)[1]))
-        return self.network.conv6(F.relu(features).float())
+        return self.network(x).logits
+
+
+class FastNetwork(nn.Module):
+    """A network with BatchNorm folded, in ``dtype`` and channels-last; the last layers add up in f32, near ties need it."""
+
+    def __init__(self, folded: PSPNet, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+        self.base = folded.fcn.to(dtype=dtype, memory_format=torch.channels_last)
+        self.head = PyramidHead(folded).to(dtype=dtype, memory_format=torch.channels_last)
+        self.conv6 = folded.conv6
+
+    def forward(self, x: Tensor) -> NetworkOutput:
+        x = x.to(dtype=self.dtype, memory_format=torch.channels_last)
+        features = self.head(self.base(x)[1])
+        return NetworkOutput(features, self.conv6(F.relu(features)))
+
+
+class PyramidHead(nn.Module):
+    """``conv5_4(ppm(x))`` without its largest part: convolving the upsampled pyramid, half of the inputs of conv5_4.
+
+    Upsampling and convolution are linear, so each pyramid cell goes through the nine taps first, and the few results
+    are then spread over the image: out = A_y Q A_x^T, where A holds the bilinear weights at each of the three shifts.
+    """
+
+    def __init__(self, folded: PSPNet) -> None:
+        super().__init__()
+        conv = folded.final["conv5_4"].conv
+        self.padding = folded.config.padding
+        self.stages = folded.ppm.stages
+        widths = [stage.conv.conv.out_channels for stage in self.stages]
+        direct, *parts = conv.weight.detach().split([conv.in_channels - sum(widths), *widths], dim=1)
+        self.direct = nn.Conv2d(direct.shape[1], len(direct), 3, padding=1, padding_mode=self.padding)
+        self.direct.weight = nn.Parameter(direct.clone(), requires_grad=False)
+        self.direct.bias = conv.bias
+        taps = (part.permute(2, 3, 1, 0).contiguous() for part in parts)
+        self.taps = nn.ParameterList(nn.Parameter(tap, requires_grad=False) for tap in taps)  # (3, 3, inputs, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features (N, D, h, w) f32."""
+        features = self.direct(x).float()
+        for stage, taps in zip(self.stages, self.taps, strict=True):
+            features += self._spread(stage.pooled(x), taps, x.shape[-2], x.shape[-1])
+        return features
+
+    def _spread(self, cells: Tensor, taps: Tensor, height: int, width: int) -> Tensor:
+        size = 3 * cells.shape[-1]
+        reached = torch.einsum("ncij,yxcd->nyixjd", cells, taps).float().reshape(len(cells), size, -1)
+        rows, columns = (shifted_upsampling(length, size // 3, self.padding).to(cells.device) for length in (height, width))
+        bands = (rows @ reached).view(len(cells), height, size, -1)
+        return (columns @ bands).permute(0, 3, 1, 2)
+
+
+def shifted_upsampling(length: int, cells: int, padding: str) -> Tensor:
+    """Weights (length, 3 * cells) f32: aligned bilinear upsampling seen from each pixel's left, own and right place."""
+    place = torch.arange(length, dtype=torch.float64) * ((cells - 1) / max(1, length - 1))
+    upsampling = torch.clamp(1 - (place[:, None] - torch.arange(cells)).abs(), min=0)
+    mode = {"zeros": "constant"}.get(padding, padding)
+    padded = F.pad(upsampling.T[None], (1, 1), mode=mode)[0].T
+    return torch.cat([padded[shift : shift + length] for shift in range(3)], dim=1).float()
 
 
 def fold_batchnorm(network: PSPNet) -> PSPNet:

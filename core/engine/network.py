@@ -213,6 +213,23 @@ class OriginalBase(nn.Module):
         return third, self.layer4(third)
 
 
+def average_pool(x: Tensor, cells: int) -> Tensor:
+    """Average (N, C, H, W) over ``cells`` x ``cells`` nearly equal parts."""
+    if x.device.type != "mps":
+        return F.adaptive_avg_pool2d(x, cells)
+    rows, columns = (averaging_matrix(length, cells).to(x) for length in x.shape[-2:])  # Metal lacks sizes that do not divide
+    return rows @ x @ columns.T
+
+
+def averaging_matrix(length: int, cells: int) -> Tensor:
+    """Weights (cells, length) of adaptive average pooling along one axis."""
+    matrix = torch.zeros(cells, length)
+    for cell in range(cells):
+        start, stop = cell * length // cells, -((cell + 1) * length // -cells)
+        matrix[cell, start:stop] = 1 / (stop - start)
+    return matrix
+
+
 class PyramidStage(nn.Module):
     """Average pooling to ``cells`` x ``cells``, 1x1 convolution, bilinear back to the input's size."""
 
@@ -222,7 +239,7 @@ class PyramidStage(nn.Module):
         self.conv = ConvBNReLU(config, inputs, config.pyramid_width, 1)
 
     def pooled(self, x: Tensor) -> Tensor:
-        return self.conv(F.adaptive_avg_pool2d(x, self.cells))
+        return self.conv(average_pool(x, self.cells))
 
     def forward(self, x: Tensor) -> Tensor:
         return F.interpolate(self.pooled(x), x.shape[-2:], mode="bilinear", align_corners=True)

@@ -113,9 +113,9 @@ class Segmenter:
         return (yield from self._classify(logits, plan, height, width))
 
     def _crop_logits(self, pixels: Tensor, plan: CropPlan) -> Generator[Progress, None, Tensor]:
-        """Compute every crop's logits, side by side: (K, crops_y * cells, crops_x * cells) f32."""
+        """Compute every crop's logits, side by side: (crops_y * cells, K, crops_x * cells) f32."""
         y, x = plan.y, plan.x
-        shape = (self.num_labels, len(y.starts) * y.cells, len(x.starts) * x.cells)
+        shape = (len(y.starts) * y.cells, self.num_labels, len(x.starts) * x.cells)
         logits = torch.empty(shape, device=self.device)
         waiting = plan.starts
         total = len(waiting)
@@ -128,7 +128,8 @@ class Segmenter:
                 self._batch_size = self._smaller_batch(error, len(batch), plan)
                 continue
             for (iy, ix), result in zip(batch, results, strict=True):
-                logits[:, iy * y.cells : (iy + 1) * y.cells, ix * x.cells : (ix + 1) * x.cells] = result
+                place = logits[iy * y.cells : (iy + 1) * y.cells, :, ix * x.cells : (ix + 1) * x.cells]
+                place.copy_(result.transpose(0, 1))
             waiting = waiting[len(batch) :]
         return logits
 

@@ -1,7 +1,7 @@
 """Overlapping crops of an image, and the blending of their logits (PAPER 1.3).
 
 A crop's weight is the product of a ramp along x and one along y, and upsampling is linear along x and along y. So the
-blended logits of the whole image are ``rows @ logits @ columns.T`` with the crops' small logit maps laid side by side.
+blended logits of one label are ``rows @ logits @ columns.T``, with the crops' small logit maps laid side by side.
 Any rectangle of them can be computed alone: nothing of the image's size times the number of labels ever exists.
 """
 
@@ -18,7 +18,7 @@ from torch import Tensor
 from core.engine.weights import Preprocessing
 from core.geometry import Array
 
-TILE_BYTES = 24 << 20  # of blended f32 logits
+TILE_BYTES = 4 << 20  # of blended f32 logits: what a processor's cache holds
 MIN_CELLS = 9  # along a crop: mirrored padding needs more cells than it adds
 
 
@@ -99,20 +99,23 @@ def nearest_positions(source: int, target: int) -> tuple[Array, Array]:
 
 
 def classify_tiles(logits: Tensor, rows: Array, columns: Array) -> Iterator[tuple[slice, slice, Tensor, Tensor]]:
-    """Blend ``logits`` (K, crops_y * cells, crops_x * cells) f32 tile by tile and classify every pixel.
+    """Blend ``logits`` (crops_y * cells, K, crops_x * cells) f32 tile by tile and classify every pixel.
 
     ``rows``, ``columns`` come from ``blend_matrix``. Yields where (slices), labels i64 and confidence f32, the largest
     softmax probability of the blended logits.
     """
-    side = max(8, int((TILE_BYTES / 4 / len(logits)) ** 0.5))
+    num_labels = logits.shape[1]
+    tile_bytes = TILE_BYTES if logits.device.type == "cpu" else 32 * TILE_BYTES
+    side = max(8, int((tile_bytes / 4 / num_labels) ** 0.5))
     for band in _spans(len(rows), side):
         row_cells, row_weights = _used(rows[band], logits)
-        band_logits = logits.index_select(1, row_cells)
+        band_logits = logits.index_select(0, row_cells)
         for span in _spans(len(columns), side):
             column_cells, column_weights = _used(columns[span], logits)
-            blended = row_weights @ (band_logits.index_select(2, column_cells) @ column_weights.T)
-            best, labels = blended.max(dim=0)
-            confidence = blended.sub_(best).exp_().sum(dim=0).reciprocal_()
+            across = band_logits.index_select(2, column_cells) @ column_weights.T
+            blended = (row_weights @ across.flatten(1)).view(len(row_weights), num_labels, -1)
+            best, labels = blended.max(dim=1)
+            confidence = blended.sub_(best[:, None]).exp_().sum(dim=1).reciprocal_()
             yield band, span, labels, confidence
 
 
