@@ -156,6 +156,15 @@ def test_estimate_and_truth_are_drawn_in_their_colors_and_go_when_unset(view):
     assert close_to(view, palette.TRUTH) < white / 2
 
 
+def test_the_poses_in_question_are_seen_from_far_away_and_in_a_plain_grab_too(view):
+    view.set_map(street(200))
+    view.set_estimate(looking_along_y(0.6, 8), CAMERA)
+    view.set_camera(view.camera.zoomed(0.05))
+    image = view.grab().toImage().convertToFormat(QImage.Format.Format_RGB32)
+    colors = np.frombuffer(image.constBits(), np.uint8).reshape(image.height(), image.width(), 4)[80:-60, :, 2::-1].astype(int)
+    assert (np.abs(colors - [*bytes.fromhex(palette.ACCENT[1:])]).max(axis=2) < 40).sum() > 60
+
+
 def test_looking_through_the_query_stands_at_its_camera(view):
     view.set_map(street())
     pose = looking_along_y(1.0, 8)

@@ -100,12 +100,6 @@ class Scene3DContent:
             else self.no_lines
         )
 
-    def lines_of(self, posed: PosedCamera | None, scale: float = 1.35) -> Array:
-        """The frustum (N, 2, 3) of the estimate or the truth, a little larger than the mapping cameras."""
-        if posed is None:
-            return self.no_lines
-        return display3d.frustum_lines(posed.camera, posed.cam_from_local, self.frustum_size * scale)
-
     def _layout(self) -> None:
         """Settle origin, up, sizes and the arrays that only change with the map or the cameras."""
         points = self.map.points3D if self.map is not None else np.zeros((0, 3))

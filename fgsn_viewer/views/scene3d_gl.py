@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from PySide6.QtGui import QMatrix4x4, QOffscreenSurface, QOpenGLContext, QPainter, QSurfaceFormat
-from PySide6.QtOpenGL import QOpenGLBuffer, QOpenGLShader, QOpenGLShaderProgram
+from PySide6.QtOpenGL import QOpenGLBuffer, QOpenGLPaintDevice, QOpenGLShader, QOpenGLShaderProgram
 from PySide6.QtOpenGLWidgets import QOpenGLWidget
 from PySide6.QtWidgets import QWidget
 
@@ -133,7 +133,12 @@ class Scene3DGLCanvas(QOpenGLWidget):
         functions.glBlendFunc(_GL_SRC_ALPHA, _GL_ONE_MINUS_SRC_ALPHA)
         self._draw("lines", self._lines, _GL_LINES, self._lines.count, matrix)
         functions.glDisable(_GL_DEPTH_TEST)
-        painter = QPainter(self)
+        # Not QPainter(self): QWidget.grab() would send that elsewhere and lose the overlay.
+        ratio = self.devicePixelRatioF()
+        device = QOpenGLPaintDevice(round(self.width() * ratio), round(self.height() * ratio))
+        device.setDevicePixelRatio(ratio)
+        painter = QPainter(device)
+        painter.setFont(self.font())
         paint_overlay(painter, self.content, self.camera, self.width(), self.height())
         painter.end()
 

@@ -9,12 +9,14 @@ from PySide6.QtGui import QColor, QFont, QPainter, QPen
 from core.geometry import Array, rotation_angle_deg
 from fgsn_viewer import display3d, palette
 from fgsn_viewer.views.orbit_camera import OrbitCamera
-from fgsn_viewer.views.scene3d_content import Scene3DContent
+from fgsn_viewer.views.scene3d_content import PosedCamera, Scene3DContent
 
 BACKGROUND = QColor("#14191E")
 GRID_COLOR = QColor(255, 255, 255, 20)
 _TEXT = QColor("#DCE3E8")
-_QUIET = QColor("#8C99A5")
+_QUIET = QColor("#A3AEB8")
+_CHIP = QColor(20, 25, 30, 200)
+_SMALLEST_FRUSTUM = 26.0  # px: the poses in question are found at any distance
 _AXES = ((QColor("#E57373"), "x"), (QColor("#81C784"), "y"), (QColor("#64B5F6"), "z"))
 _ERROR_STEPS = ((0.25, palette.GOOD), (0.5, palette.FAIR), (5.0, palette.POOR))
 
@@ -36,8 +38,8 @@ def paint_overlay(painter: QPainter, content: Scene3DContent, camera: OrbitCamer
     if content.selected_point is not None:
         view.ring(content.positions[content.selected_point], QColor(palette.ACCENT))
     _paint_error(view, content)
-    view.lines(content.lines_of(content.truth, 1.35), QColor(palette.TRUTH), 2.0)
-    view.lines(content.lines_of(content.estimate, 1.35), QColor(palette.ACCENT), 2.2)
+    view.lines(view.frustum(content, content.truth), QColor(palette.TRUTH), 2.0)
+    view.lines(view.frustum(content, content.estimate), QColor(palette.ACCENT), 2.2)
     _paint_axes(painter, content, camera, height)
     _paint_legend(painter, content, width, height)
 
@@ -66,6 +68,15 @@ class WorldPainter:
             self.painter.setPen(pen)
             self.painter.drawLines(lines)
 
+    def frustum(self, content: Scene3DContent, posed: PosedCamera | None) -> Array:
+        """The frustum (N, 2, 3) of the estimate or the truth, a little larger than the mapping cameras."""
+        if posed is None:
+            return content.no_lines
+        depth = max(float((posed.center - self.camera.position) @ self.camera.world_rotation[2]), 0.0)
+        smallest = _SMALLEST_FRUSTUM * 2 * depth * np.tan(self.camera.fov / 2) / max(self.size[1], 1.0)
+        size = max(1.35 * content.frustum_size, smallest)
+        return display3d.frustum_lines(posed.camera, posed.cam_from_local, size)
+
     def ring(self, point: Array, color: QColor) -> None:
         pixels, _ = self.camera.project(np.asarray(point)[None], *self.size)
         if np.isfinite(pixels).all():
@@ -83,7 +94,7 @@ def _paint_error(view: WorldPainter, content: Scene3DContent) -> None:
     error = float(np.linalg.norm(ends[1] - ends[0]))
     color = error_color(error)
     view.lines(ends[None], color, 2.4, dashed=True)
-    drawn = view.to_screen(np.concatenate([content.lines_of(content.truth), content.lines_of(content.estimate)]))
+    drawn = view.to_screen(np.concatenate([view.frustum(content, content.truth), view.frustum(content, content.estimate)]))
     if len(drawn) and np.isfinite(drawn).all():
         angle = rotation_angle_deg(content.estimate.cam_from_local, content.truth.cam_from_local)
         left, top, right = drawn[..., 0].min(), drawn[..., 1].min(), drawn[..., 0].max()
@@ -120,21 +131,30 @@ def _paint_axes(painter: QPainter, content: Scene3DContent, camera: OrbitCamera,
 
 
 def _paint_legend(painter: QPainter, content: Scene3DContent, width: float, height: float) -> None:
+    """What the lines mean, at the lower right; the size of the map and the grid's cell at the lower left."""
     entries = [(palette.REFERENCE, "mapping cameras")] if len(content.camera_lines) and content.show_cameras else []
     entries += [(palette.ACCENT, "estimate")] if content.estimate is not None else []
     entries += [(palette.TRUTH, "truth")] if content.truth is not None else []
-    x = width - 12.0
+    metrics = painter.fontMetrics()
+    x = width - 8.0
     for color, text in reversed(entries):
-        advance = painter.fontMetrics().horizontalAdvance(text)
-        painter.setPen(_QUIET)
-        painter.drawText(QRectF(x - advance, height - 26, advance + 2, 18), Qt.AlignmentFlag.AlignVCenter, text)
+        chip = metrics.horizontalAdvance(text) + 36
+        x -= chip
+        _chip(painter, QRectF(x, height - 28, chip, 20), text, 26)
         painter.setPen(QPen(QColor(color), 2.4))
-        painter.drawLine(QPointF(x - advance - 22, height - 17), QPointF(x - advance - 7, height - 17))
-        x -= advance + 40
-    painter.setPen(_QUIET)
+        painter.drawLine(QPointF(x + 7, height - 18), QPointF(x + 20, height - 18))
+        x -= 4
     points = f"{len(content.positions):,} points · " if len(content.positions) else ""
     text = f"{points}grid {content.grid_cell:g} m"
-    painter.drawText(QRectF(76, height - 26, width, 18), Qt.AlignmentFlag.AlignVCenter, text)
+    _chip(painter, QRectF(72, height - 28, metrics.horizontalAdvance(text) + 16, 20), text, 8)
+
+
+def _chip(painter: QPainter, rect: QRectF, text: str, indent: float) -> None:
+    painter.setPen(Qt.PenStyle.NoPen)
+    painter.setBrush(_CHIP)
+    painter.drawRoundedRect(rect, 4, 4)
+    painter.setPen(_QUIET)
+    painter.drawText(rect.adjusted(indent, 0, 0, 0), Qt.AlignmentFlag.AlignVCenter, text)
 
 
 def _paint_empty(painter: QPainter, width: float, height: float) -> None:
