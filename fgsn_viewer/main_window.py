@@ -63,6 +63,7 @@ class MainWindow(QMainWindow):
         self.shows_truth = True
         self._layout: QByteArray | None = None  # of the docks while the start page hides them
         self._starts = False
+        self._hid_3d = False
         self.setWindowTitle(TITLE)
         self.setAcceptDrops(True)
         self.setDockNestingEnabled(True)
@@ -258,9 +259,14 @@ class MainWindow(QMainWindow):
         self._starts = scene is None
         self._update_actions()
 
-    def show_dock3d_title(self, has_map: bool) -> None:
-        """Say in the title when there is no map to show."""
-        self.docks["3D"].setWindowTitle("3D" if has_map or self.controller.state.scene is None else "3D (no map)")
+    def offer_dock3d(self, has_map: bool) -> None:
+        """Leave the room to the images where there is no map to show; give it back where there is one."""
+        dock = self.docks["3D"]
+        if has_map and self._hid_3d:
+            dock.show()
+        self._hid_3d = not has_map and (self._hid_3d or not dock.isHidden())
+        if self._hid_3d:
+            dock.hide()
 
     def show_network(self, text: str) -> None:
         asked = self.controller.network

@@ -81,7 +81,8 @@ class Presenter(QObject):
         window.tree.set_scene(scene)
         window.view3d.set_map(scene.map if scene is not None else None)
         window.view3d.set_cameras(_posed(scene))
-        window.show_dock3d_title(scene is not None and scene.map is not None)
+        if scene is not None:
+            window.offer_dock3d(scene.map is not None)
         self._show_tree()
 
     def _show_network(self) -> None:

@@ -11,12 +11,12 @@ _INK = {
     "dark": {
         "text": "#DFE1E2", "quiet": "#9DA9B5", "line": "#37414F", "focus": "#4FC3F7", "accent": "#1F6F99", "raised": "#22303D",
         "hover": "#2A3B4A", "bad": "#EF5350", "bad_back": "#3A2629", "primary_text": "#FFFFFF",
-        "back": "#19232D", "deep": "#10171E",
+        "back": "#19232D", "chosen": "#26506B", "deep": "#10171E",
     },
     "light": {
         "text": "#19232D", "quiet": "#54687A", "line": "#C0C4C8", "focus": "#0277BD", "accent": "#0277BD", "raised": "#EEF1F3",
         "hover": "#E1E7EB", "bad": "#C62828", "bad_back": "#FBE9E7", "primary_text": "#FFFFFF",
-        "back": "#FAFAFA", "deep": "#D2D5D8",
+        "back": "#FAFAFA", "chosen": "#B3DDF5", "deep": "#D2D5D8",
     },
 }  # fmt: skip
 _SHEET = """
@@ -53,8 +53,11 @@ QStatusBar {{ background: {back}; border: none; border-top: 1px solid {line}; co
 QStatusBar::item {{ border: none; }}
 QStatusBar QLabel {{ padding: 0 8px; background: transparent; color: {quiet}; }}
 QStatusBar QPushButton {{ padding: 2px 12px; }}
-QTreeView::branch {{ border-image: none; }}
-QTreeView::branch:!has-children {{ image: none; }}
+QTreeView {{ show-decoration-selected: 1; }}
+QTreeView::branch:has-siblings:!adjoins-item, QTreeView::branch:has-siblings:adjoins-item,
+QTreeView::branch:!has-children:!has-siblings:adjoins-item {{ border-image: none; image: none; }}
+QTreeView::branch:selected, QTreeView::item:selected, QTableView::item:selected {{ background: {chosen}; color: {text}; }}
+QScrollArea {{ border: none; }}
 QToolTip {{ padding: 4px; }}
 """
 

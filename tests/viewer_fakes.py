@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+
 from core.evaluation.errors import pose_error
 from core.geometry import Camera, Rigid3d
 from core.images import write_image

@@ -16,7 +16,7 @@ from fgsn_viewer.views.common import NUMBER, Emptiable, tabular_font
 ROOT = QModelIndex()
 SORT_ROLE = Qt.ItemDataRole.UserRole + 1
 ID_ROLE = Qt.ItemDataRole.UserRole + 2
-_HEADERS = ("Label", "Name", "Left, %", "Right, %")
+_HEADERS = ("Label", "Name", "Left %", "Right %")
 _TIPS = (
     "Id of the label; its colour is the same everywhere",
     "Name of the label, where the network has one",
@@ -129,7 +129,7 @@ class LabelTable(QWidget):
         table.setAccessibleName("Labels")
         header = table.horizontalHeader()
         header.setHighlightSections(False)
-        header.setMinimumSectionSize(44)
+        header.setMinimumSectionSize(64)
         for column, mode in enumerate((QHeaderView.ResizeMode.ResizeToContents, QHeaderView.ResizeMode.Stretch)):
             header.setSectionResizeMode(column, mode)
         table.sortByColumn(2, Qt.SortOrder.DescendingOrder)

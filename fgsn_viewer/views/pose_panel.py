@@ -35,6 +35,7 @@ class PosePanel(QWidget):
         self._funnel = [_Step() for _ in range(3)]
         self._verdict = QLabel()
         self._verdict.setWordWrap(True)
+        self._verdict.setAlignment(Qt.AlignmentFlag.AlignTop)
         self._grid = QGridLayout()
         self._grid.setHorizontalSpacing(12)
         self._grid.setVerticalSpacing(4)

@@ -31,6 +31,7 @@ class SceneTree(QWidget):
         self._status: dict[str, QStandardItem] = {}
         self._groups: list[tuple[QStandardItem, list[str]]] = []
         self._queries: frozenset[str] = frozenset()
+        self._localizable: frozenset[str] = frozenset()  # only these have a status
         self._asked: set[str] = set()
         self._model = QStandardItemModel(self)
         self._proxy = QSortFilterProxyModel(self)
@@ -83,6 +84,7 @@ class SceneTree(QWidget):
         self._model.setColumnCount(2)
         self._items, self._status, self._groups, self._asked = {}, {}, [], set()
         self._queries = frozenset(image.name for image in scene.queries) if scene is not None else frozenset()
+        self._localizable = self._queries if scene is not None and scene.map is not None else frozenset()
         if scene is not None:
             self._fill(scene)
         selection.blockSignals(blocked)
@@ -128,13 +130,13 @@ class SceneTree(QWidget):
         item.setIcon(QIcon(self._blank))
         status.setTextAlignment(NUMBER)
         self._items[image.name], self._status[image.name] = item, status
-        if image.name in self._queries:
+        if image.name in self._localizable:
             _show_status(status, None)
         return [item, status]
 
     def set_outcomes(self, outcomes: Mapping[str, object]) -> None:
         """Mark how the localization of each query ended; ``outcomes`` maps names to Outcome."""
-        for name in self._queries & self._status.keys():
+        for name in self._localizable:
             _show_status(self._status[name], outcomes.get(name))
         for count, names in self._groups:
             done = [outcomes[name] for name in names if name in outcomes]
@@ -171,7 +173,7 @@ class SceneTree(QWidget):
             item.setForeground(QBrush(QColor(palette.PRIOR)))
             item.setToolTip(f"{name}: the image file is missing or cannot be read")
         else:
-            item.setIcon(QIcon(_framed(pixmap_of(rgb))))
+            item.setIcon(_plain_icon(_framed(pixmap_of(rgb))))
 
     def _on_filter(self, text: str) -> None:
         self._proxy.setFilterFixedString(text)
@@ -230,6 +232,13 @@ def _framed(pixmap: QPixmap) -> QPixmap:
     scaled = pixmap.scaled(THUMBNAIL, mode, Qt.TransformationMode.SmoothTransformation)
     x, y = (scaled.width() - THUMBNAIL.width()) // 2, (scaled.height() - THUMBNAIL.height()) // 2
     return scaled.copy(x, y, THUMBNAIL.width(), THUMBNAIL.height())
+
+
+def _plain_icon(pixmap: QPixmap) -> QIcon:
+    """An icon that keeps its colours when its row is selected."""
+    icon = QIcon(pixmap)
+    icon.addPixmap(pixmap, QIcon.Mode.Selected)
+    return icon
 
 
 def _dot(color: str) -> QPixmap:
