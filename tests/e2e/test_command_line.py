@@ -45,7 +45,8 @@ def run(capsys, *arguments: object) -> tuple[int, str, str]:
 def world(tmp_path_factory) -> Path:
     """A very small scene, map included, written by the command."""
     out = tmp_path_factory.mktemp("worlds") / "ein Ort"
-    options = [
+    kind = ["--kind", "urban", "--seed", "3", "--conditions", "overcast", "night"]
+    options = [*kind, "--num-reference", "8", "--num-queries", "2", "--size", "320x240"]
         "--kind",
         "urban",
         "--seed",
