@@ -47,20 +47,6 @@ def world(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("worlds") / "ein Ort"
     kind = ["--kind", "urban", "--seed", "3", "--conditions", "overcast", "night"]
     options = [*kind, "--num-reference", "8", "--num-queries", "2", "--size", "320x240"]
-        "--kind",
-        "urban",
-        "--seed",
-        "3",
-        "--conditions",
-        "overcast",
-        "night",
-        "--num-reference",
-        "8",
-        "--num-queries",
-        "2",
-        "--size",
-        "320x240",
-    ]
     assert cli.main(["world", *options, "--quiet", "--out", str(out)]) == 0
     return out
 
