@@ -13,7 +13,6 @@ from typing import Any
 from core.errors import InputError
 from core.images import IMAGE_SUFFIXES, read_image, write_image
 from core.records import ImageData, Localization, Progress, Scene
-from core.scene.pair import open_pair
 from core.scene.scene import open_scene
 
 
@@ -260,12 +259,3 @@ def say(options: argparse.Namespace, row: dict[str, Any], line: str) -> None:
 def write(text: str) -> None:
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
-
-
-def open_paths(paths: list[Path]) -> Scene:
-    """Open a scene of any layout, or two photographs as a pair."""
-    if len(paths) == 1:
-        return open_scene(paths[0])
-    if len(paths) == 2:
-        return open_pair(*paths)
-    raise InputError(f"{len(paths)} paths given; expected a scene, or two photographs")
