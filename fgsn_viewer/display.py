@@ -113,13 +113,29 @@ def paint_contour(mask: Array) -> Array:
     return painted
 
 
-def shown_matches(kinds: Array, scores: Array | None, limit: int | None, show_outliers: bool) -> Array:
-    """Indices (S,) i64 of the matches to draw, best scores first of each kind, outliers first so that inliers lie on top.
+def spread_order(points: Array, scores: Array | None, cell: float) -> Array:
+    """Indices (M,) i64 in which any first part is spread over the image and has good scores.
+
+    The best match of every ``cell`` x ``cell`` px square comes first, then every second best, and so on.
+    ``points`` (M, 2) px; ``scores`` (M,) high is good, None keeps the given order.
+    """
+    count = len(points)
+    merit = np.zeros(count) if scores is None else -np.asarray(scores, np.float64)
+    squares = np.floor(np.asarray(points, np.float64) / max(cell, 1e-9)).astype(np.int64)
+    square = squares[:, 0] * 1_000_003 + squares[:, 1]
+    by_square = np.lexsort((np.arange(count), merit, square))
+    starts = np.flatnonzero(np.diff(square[by_square], prepend=square[by_square[:1]] - 1))
+    rank = np.empty(count, np.int64)
+    rank[by_square] = np.arange(count) - np.repeat(starts, np.diff(np.append(starts, count)))
+    return np.lexsort((np.arange(count), merit, rank))
+
+
+def shown_matches(kinds: Array, order: Array, limit: int | None, show_outliers: bool) -> Array:
+    """Indices (S,) i64 of the matches to draw: the first of ``order``, outliers before inliers so that these lie on top.
 
     At most ``limit`` in all (None: no limit), inliers and outliers in the proportion in which they occur.
     """
-    kinds = np.asarray(kinds)
-    order = np.arange(len(kinds)) if scores is None else np.argsort(-np.asarray(scores), kind="stable")
+    kinds, order = np.asarray(kinds), np.asarray(order, np.int64)
     inliers, outliers = order[kinds[order] == INLIER], order[kinds[order] != INLIER]
     if not show_outliers:
         outliers = outliers[:0]

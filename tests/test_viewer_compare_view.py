@@ -285,18 +285,18 @@ def test_inliers_and_outliers_are_drawn_differently_and_outliers_can_be_hidden(v
     np.testing.assert_array_equal(still_there, inlier)
 
 
-def test_only_the_best_matches_are_drawn_and_the_strip_says_so(view):
+def test_only_some_matches_are_drawn_and_the_strip_says_so(view):
     rng = np.random.default_rng(0)
     view.set_matches(rng.uniform(0, 200, (500, 2)), rng.uniform(0, 200, (500, 2)), np.ones(500), rng.random(500))
     assert len(view.canvas.matches.shown()) == 100
-    assert view.canvas.matches.describe() == "500 matches · 500 inliers · best 100 drawn"
+    assert view.canvas.matches.describe() == "500 matches · 500 inliers · 100 drawn"
     view.set_match_options(True, True, None)
     assert view.canvas.matches.describe() == "500 matches · 500 inliers · all drawn"
     view.set_match_options(False, True, None)
     assert view.canvas.matches.describe() == "500 matches hidden"
 
 
-def test_a_selected_match_is_drawn_even_when_it_is_not_among_the_best(view):
+def test_a_selected_match_is_always_drawn(view):
     view.set_matches(np.full((300, 2), 50.0), np.full((300, 2), 60.0), np.ones(300), np.linspace(1, 0, 300))
     view.set_selected_match(299)
     assert 299 in view.canvas.matches.shown()
@@ -350,6 +350,24 @@ def test_without_labels_the_strip_offers_to_make_them(view, qtbot):
     assert asked == ["asked"]
     view.set_labels(quarters(400, 200), None)
     assert not view.strip._make_labels.isVisible()
+
+
+def test_the_strip_says_why_there_are_no_labels(view):
+    view.set_label_hint("No network is installed.", can_make=False)
+    assert view.strip.text() == "No network is installed."
+    assert not view.strip._make_labels.isVisible()
+
+
+def test_wide_photographs_stand_above_each_other_where_that_shows_them_larger(view):
+    reference, query = view.canvas.frames()
+    assert (query.x > reference.x, query.y == reference.y) == (True, True)
+    view.set_images(photograph(1200, 300), photograph(1200, 300))
+    reference, query = view.canvas.frames()
+    assert (query.x == reference.x, query.y > reference.y + reference.height) == (True, True)
+    assert query.y + query.height <= view.canvas.height()
+    hover(view, on_screen(view, "query", 600, 150))
+    view.set_mode("swipe")
+    assert len({(frame.x, frame.y, frame.width) for frame in view.canvas.frames()}) == 1
 
 
 def test_a_huge_and_a_tiny_image_stand_beside_each_other(view):

@@ -82,19 +82,34 @@ def test_outlines_run_along_label_changes_with_a_dark_halo_and_nowhere_else():
     assert (painted[..., :3] <= painted[..., 3:]).all(), "not premultiplied"
 
 
-def test_shown_matches_keep_the_share_of_inliers_and_the_best_scores():
+def test_shown_matches_keep_the_share_of_inliers_and_the_first_of_the_order():
     rng = np.random.default_rng(1)
     kinds = (rng.random(1000) < 0.3).astype(int)
-    scores = rng.random(1000)
-    shown = display.shown_matches(kinds, scores, 100, show_outliers=True)
+    order = rng.permutation(1000)
+    shown = display.shown_matches(kinds, order, 100, show_outliers=True)
     assert len(shown) == 100
     assert kinds[shown].sum() == round(100 * kinds.mean())
     for kind in (0, 1):
         mine = shown[kinds[shown] == kind]
-        assert scores[mine].min() >= np.sort(scores[kinds == kind])[-len(mine)]
-    only = display.shown_matches(kinds, scores, None, show_outliers=False)
+        np.testing.assert_array_equal(mine, order[kinds[order] == kind][: len(mine)])
+    only = display.shown_matches(kinds, order, None, show_outliers=False)
     np.testing.assert_array_equal(np.sort(only), np.flatnonzero(kinds == 1))
-    assert len(display.shown_matches(np.zeros(0), None, 10, True)) == 0
+    assert len(display.shown_matches(np.zeros(0), np.zeros(0), 10, True)) == 0
+
+
+def test_the_first_matches_of_the_order_are_the_best_of_every_part_of_the_image():
+    rng = np.random.default_rng(2)
+    points = np.concatenate([rng.uniform(0, 10, (500, 2)), rng.uniform(0, 100, (500, 2))])  # half of them in one corner
+    scores = rng.random(1000)
+    order = display.spread_order(points, scores, 10.0)
+    np.testing.assert_array_equal(np.sort(order), np.arange(1000))
+    squares = [tuple(square) for square in (points // 10).astype(int)]
+    occupied = set(squares)
+    first = order[: len(occupied)]
+    assert {squares[i] for i in first} == occupied
+    for i in first:
+        assert scores[i] == max(scores[j] for j in range(1000) if squares[j] == squares[i])
+    assert len(display.spread_order(np.zeros((0, 2)), None, 10.0)) == 0
 
 
 def test_a_click_finds_the_nearest_line_and_prefers_end_points():

@@ -19,6 +19,7 @@ _DRAG_THRESHOLD = 4
 _BLINK_MS = 600
 _LENS_RADIUS = 110.0
 _DIVIDER_REACH = 10
+_STACKING_GAIN = 1.25
 
 
 class CompareCanvas(QWidget):
@@ -81,13 +82,26 @@ class CompareCanvas(QWidget):
         self.update()
 
     def frames(self) -> tuple[PaneFrame, PaneFrame]:
-        """Where the reference and the query are painted now; the same rectangle in every mode but side by side."""
-        top, bottom = _MARGIN + _HEADER, max(1, self.height() - _MARGIN - _HEADER - _MARGIN)
-        full = max(2.0, self.width() - 2.0 * _MARGIN)
-        width = max(1.0, (full - _GAP) / 2) if self.mode == "side" else full
-        offset = width + _GAP if self.mode == "side" else 0.0
-        reference = PaneFrame(_MARGIN, top, width, bottom, *self.panes["reference"].image_size, self.view)
-        query = PaneFrame(_MARGIN + offset, top, width, bottom, *self.panes["query"].image_size, self.view)
+        """Where the reference and the query are painted now; the same rectangle in every mode but side by side.
+
+        Side by side becomes one above the other where that shows wide photographs much larger.
+        """
+        if self.mode != "side":
+            return self._two_frames(0.0, 0.0)
+        beside, above = self._two_frames(0.5, 0.0), self._two_frames(0.0, 0.5)
+        gain = min(b.scale / a.scale for a, b in zip(beside, above))
+        return above if gain > _STACKING_GAIN else beside
+
+    def _two_frames(self, across: float, down: float) -> tuple[PaneFrame, PaneFrame]:
+        """Divide the canvas ``across`` or ``down`` by half, or not at all (0, 0)."""
+        full_width = self.width() - 2.0 * _MARGIN
+        full_height = self.height() - 2.0 * _MARGIN
+        width = max(2.0, (full_width - _GAP) / 2 if across else full_width)
+        height = max(2.0, ((full_height - _MARGIN) / 2 if down else full_height) - _HEADER)
+        dx, dy = (width + _GAP if across else 0.0), (height + _HEADER + _MARGIN if down else 0.0)
+        top = float(_MARGIN + _HEADER)
+        reference = PaneFrame(_MARGIN, top, width, height, *self.panes["reference"].image_size, self.view)
+        query = PaneFrame(_MARGIN + dx, top + dy, width, height, *self.panes["query"].image_size, self.view)
         return reference, query
 
     def side_at(self, position: QPointF) -> str | None:
@@ -199,7 +213,7 @@ class CompareCanvas(QWidget):
 
     def _paint_pane(self, painter: QPainter, side: str, frame: PaneFrame) -> None:
         self.panes[side].paint(painter, frame, self.style_now)
-        paint_header(painter, QRectF(frame.x + 2, _MARGIN - 2, frame.width - 4, _HEADER), self.panes[side])
+        paint_header(painter, QRectF(frame.x + 2, frame.y - _HEADER - 2, frame.width - 4, _HEADER), self.panes[side])
 
     def _paint_stacked(self, painter: QPainter, reference: PaneFrame, query: PaneFrame) -> None:
         """Both images in one rectangle: swipe, translucent overlay, blink or lens."""

@@ -22,7 +22,9 @@ class CompareStrip(QWidget):
         self._pixel.setToolTip("Position under the mouse; the centre of the top-left pixel is (0, 0)")
         self._label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self._label.setToolTip("Label id and name · share of the reference image | share of the query image")
-        self._matches.setToolTip("Inliers agree with the pose (or the epipolar geometry) that was found")
+        self._matches.setToolTip(
+            "Inliers agree with the pose or the epipolar geometry; the best of each part of the image are drawn"
+        )
         self._make_labels = QToolButton(self)
         self._make_labels.setText("Make labels")
         self._make_labels.clicked.connect(self.labels_requested)
@@ -35,19 +37,22 @@ class CompareStrip(QWidget):
         layout.addWidget(self._matches)
         layout.addWidget(self._pixel)
         self.setFixedHeight(self._make_labels.sizeHint().height() + 8)  # what it says must not move the images
-        self._hint = ""
+        self._hint, self._missing, self._can_make = "", "No labels yet", True
         self.show_pixel(None)
 
     def text(self) -> str:
         """What the strip says about the label now."""
         return self._label.text()
 
+    def set_missing(self, text: str, can_make: bool) -> None:
+        """What to say where labels would be, and whether to offer to make them."""
+        self._missing, self._can_make = text, can_make
+
     def show_state(self, has_image: bool, has_labels: bool, matches: str) -> None:
         """Say what is missing, and how many matches are drawn."""
-        self._hint = (
-            "" if not has_image else "Hover a region to see its label; click isolates it" if has_labels else "No labels yet"
-        )
-        self._make_labels.setVisible(has_image and not has_labels)
+        waiting = self._missing if has_image else ""
+        self._hint = "Hover a region to see its label; click isolates it" if has_labels else waiting
+        self._make_labels.setVisible(has_image and not has_labels and self._can_make)
         self._matches.setText(matches)
 
     def show_label(self, shown: tuple[int, str, tuple[int, int, int], list[float | None], bool] | None) -> None:

@@ -18,7 +18,7 @@ _OVERLAYS = {
     "outline": ("Outline", "Outline every label (O)"),
     "off": ("Off", "Hide labels (H)"),
 }
-_LIMITS = {"best 30": 30, "best 100": 100, "best 300": 300, "all": None}
+_LIMITS = {"draw 30": 30, "draw 100": 100, "draw 300": 300, "draw all": None}
 
 
 class CompareToolbar(QWidget):
@@ -52,8 +52,10 @@ class CompareToolbar(QWidget):
         self._outliers = self._button("Outliers", "Draw outliers too: thin dashed lines with crosses", checkable=True)
         self._limit = QComboBox(self)
         self._limit.addItems(list(_LIMITS))
-        self._limit.setCurrentText("best 100")
-        self._limit.setToolTip("How many matches are drawn: the highest scores of inliers and of outliers")
+        self._limit.setCurrentText("draw 100")
+        self._limit.setToolTip(
+            "How many matches are drawn: the best of each part of the image, inliers and outliers in their true proportion"
+        )
         self._layout.addWidget(self._limit)
         self._fit = self._button("Fit", "Show the images whole (F, or double click)", checkable=False)
         self._connect()

@@ -93,6 +93,11 @@ class CompareView(QWidget):
             pane.set_labels(labels, self._colors)
         self._refresh()
 
+    def set_label_hint(self, text: str, can_make: bool = True) -> None:
+        """Say why there are no labels, and whether the view offers to make them (``labels_requested``)."""
+        self.strip.set_missing(text, can_make)
+        self._refresh()
+
     def set_colorblind_safe(self, enabled: bool) -> None:
         """Choose the palette that protanopes and deuteranopes tell apart."""
         self._colorblind_safe = enabled

@@ -36,6 +36,8 @@ class MatchLayer:
         lengths = {count, len(self.points_query), len(self.kinds), count if self.scores is None else len(self.scores)}
         if len(lengths) > 1:
             raise ValueError(f"matches differ in length: {sorted(lengths)}")
+        extent = float(np.ptp(self.points_query, axis=0).max()) if count else 1.0
+        self._order = display.spread_order(self.points_query, self.scores, extent / 12)
         self.selected = None
 
     def __len__(self) -> int:
@@ -45,7 +47,7 @@ class MatchLayer:
         """Indices (S,) of the matches that are drawn now; a selected one is always among them."""
         if not self.visible:
             return np.zeros(0, np.int64)
-        shown = display.shown_matches(self.kinds, self.scores, self.limit, self.show_outliers)
+        shown = display.shown_matches(self.kinds, self._order, self.limit, self.show_outliers)
         if self.selected is not None and self.selected not in shown:
             shown = np.append(shown, self.selected)
         return shown
@@ -59,8 +61,6 @@ class MatchLayer:
         shown = self.shown()
         inliers = int((self.kinds == display.INLIER).sum())
         drawn = "all drawn" if len(shown) == len(self) else f"{len(shown):,} drawn"
-        if self.limit is not None and len(shown) == self.limit:
-            drawn = f"best {self.limit:,} drawn"
         return f"{len(self):,} matches · {inliers:,} inliers · {drawn}"
 
     def segments(self, ref_frame: PaneFrame, query_frame: PaneFrame) -> tuple[Array, Array, Array]:
