@@ -76,7 +76,8 @@ def write_image(path: str | Path, image: Array, quality: int = 92) -> None:
     """Write RGB (H, W, 3) u8, or labels (H, W) u8/u16 as PNG, by the name's suffix; the file appears whole or not at all."""
     path = Path(path)
     pixels = image[..., ::-1] if image.ndim == 3 else image
-    ok, data = cv2.imencode(path.suffix, pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if path.suffix.lower() in (".jpg", ".jpeg") else []
+    ok, data = cv2.imencode(path.suffix, pixels, options)
     if not ok:
         raise InputError(f"{path}: images cannot be written with this suffix")
     write_atomic(path, lambda file: Path(file).write_bytes(data.tobytes()))

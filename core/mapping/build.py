@@ -14,13 +14,14 @@ from core.geometry import Array, Camera
 from core.images import read_image
 from core.localizer.features import FeatureConfig, dequantize_descriptors, extract_features, quantize_descriptors
 from core.mapping.inputs import fit_camera, images_from_folder, poses_known
-from core.mapping.pairs import all_pairs, epipolar_error_px, mutual_matches, near_pairs, similar_pairs
+from core.mapping.pairs import all_pairs, mutual_matches, near_epipolar_lines, near_pairs, similar_pairs
 from core.mapping.reconstruct import (
     MatchDatabase,
     known_geometry,
     map_incrementally,
     quiet_colmap,
     triangulate,
+    triangulation_options,
     verified_geometry,
 )
 from core.mapping.visibility import point_visibility
@@ -34,14 +35,14 @@ from core.scene.map_file import save_map
 class MapConfig:
     max_keypoints: int = setting(4096, minimum=100, maximum=100_000, help="keypoints an image, strongest first")
     max_image_side: int = setting(1600, unit="px", minimum=64, maximum=20_000, help="larger images are shrunk to this side")
-    ratio: float = setting(0.85, minimum=0.1, maximum=1.0, help="nearest over second nearest descriptor distance")
+    ratio: float = setting(0.8, minimum=0.1, maximum=1.0, help="nearest over second nearest descriptor distance")
     epipolar_error_px: float = setting(
-        3.0, unit="px", minimum=0.1, maximum=100.0, help="matches further from the epipolar line of known poses are dropped"
+        2.0, unit="px", minimum=0.1, maximum=100.0, help="how far from the epipolar line to match, where poses are known"
     )
-    neighbors: int = setting(10, minimum=1, maximum=1000, help="images that each image is matched to, where not all are")
+    neighbors: int = setting(8, minimum=1, maximum=1000, help="images that each image is matched to, where not all are")
     exhaustive_up_to: int = setting(60, minimum=2, maximum=10_000, help="match all pairs of up to this many unposed images")
     min_matches: int = setting(15, minimum=4, maximum=10_000, help="pairs with fewer matches are left out")
-    min_track_length: int = setting(2, minimum=2, maximum=100, help="points seen in fewer images are left out")
+    min_track_length: int = setting(3, minimum=2, maximum=100, help="points seen in fewer images are left out")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,7 +92,8 @@ def build_scene_map(
             yield from _match(images if known else None, extracted, database, config, seed)
             if known:
                 poses = [image.cam_from_world for image in images]
-                model = yield from triangulate(database, poses, Path(folder) / "model", seed, refine_intrinsics=guessed)
+                options = triangulation_options(seed, config.min_track_length)
+                model = yield from triangulate(database, poses, Path(folder) / "model", options, refine_intrinsics=guessed)
             else:
                 model = yield from map_incrementally(database, len(images), Path(folder) / "model", seed)
         finally:
@@ -131,12 +133,13 @@ def _match(
     num_verified = 0
     for k, (i, j) in enumerate(pairs):
         yield Progress(f"Matching, pair {k + 1} of {len(pairs)}", 0.3 + 0.3 * k / len(pairs))
-        matches = mutual_matches(descriptors[i], descriptors[j], config.ratio)
+        a, b = extracted[i], extracted[j]
+        allowed = None if posed is None else _possible(posed[i], posed[j], a, b, config.epipolar_error_px)
+        matches = mutual_matches(descriptors[i], descriptors[j], config.ratio, allowed)
         if len(matches) < config.min_matches:
             continue
-        a, b = extracted[i], extracted[j]
         if posed is not None:
-            geometry = _agreeing(posed[i], posed[j], a, b, matches, config)
+            geometry = known_geometry(matches)
         else:
             geometry = verified_geometry((a.camera, b.camera), (a.keypoints, b.keypoints), matches, seed)
         if geometry is not None:
@@ -155,15 +158,11 @@ def _pairs(posed: Sequence[ImageData] | None, descriptors: list[Array], config: 
     return similar_pairs(descriptors, config.neighbors)
 
 
-def _agreeing(
-    image_a: ImageData, image_b: ImageData, a: _Extracted, b: _Extracted, matches: Array, config: MapConfig
-) -> object:
-    """The matches that lie on the epipolar lines of the known poses, or None when they are too few."""
+def _possible(image_a: ImageData, image_b: ImageData, a: _Extracted, b: _Extracted, limit_px: float) -> Array:
+    """Which keypoints (N, M) bool of two images with known poses can be of one point."""
     b_from_a = image_b.cam_from_world @ image_a.cam_from_world.inverse()
-    bearings = [e.camera.bearings(e.keypoints[matches[:, k]]) for k, e in enumerate((a, b))]
-    error = epipolar_error_px(*bearings, b_from_a, a.camera, b.camera)
-    matches = matches[error < config.epipolar_error_px]
-    return known_geometry(matches) if len(matches) >= config.min_matches else None
+    bearings = [e.camera.bearings(e.keypoints) for e in (a, b)]
+    return near_epipolar_lines(*bearings, b_from_a, a.camera, b.camera, limit_px)
 
 
 def _scene_map(images: Sequence[ImageData], extracted: list[_Extracted], model: ColmapModel, min_track: int) -> SceneMap:

@@ -10,6 +10,7 @@ from core.geometry import Array, Camera, Rigid3d
 
 _PREVIEW_DESCRIPTORS = 256
 _SAME_WAY_COSINE = 0.5
+_MIN_COSINE = 0.765  # as COLMAP: descriptors at most 0.7 rad apart
 
 
 def near_pairs(poses: Sequence[Rigid3d], neighbors: int) -> list[tuple[int, int]]:
@@ -43,16 +44,20 @@ def similar_pairs(descriptors: Sequence[Array], neighbors: int, window: int = 3)
     return sorted(pairs)
 
 
-def mutual_matches(a: Array, b: Array, ratio: float) -> Array:
+def mutual_matches(a: Array, b: Array, ratio: float, allowed: Array | None = None) -> Array:
     """Match unit descriptors (N, D), (M, D) f32: rows (K, 2) i64 that are each other's nearest and pass the ratio test.
 
-    The ratio is of distances, nearest over second nearest in the other image, both ways.
+    The ratio is of distances, nearest over second nearest in the other image, both ways. Only the pairs where
+    ``allowed`` (N, M) bool are looked at, if it is given.
     """
     if len(a) < 2 or len(b) < 2:
         return np.zeros((0, 2), np.int64)
     similarity = a @ b.T
+    if allowed is not None:
+        np.copyto(similarity, -1, where=~allowed)
     forward, backward = similarity.argmax(axis=1), similarity.argmax(axis=0)
     rows = np.flatnonzero(backward[forward] == np.arange(len(a)))
+    rows = rows[similarity[rows, forward[rows]] > _MIN_COSINE]
     columns = forward[rows]
     best = similarity[rows, columns]
     along_rows = similarity[rows]
@@ -64,17 +69,22 @@ def mutual_matches(a: Array, b: Array, ratio: float) -> Array:
     return np.stack([rows[keep], columns[keep]], axis=1)
 
 
-def epipolar_error_px(bearings_a: Array, bearings_b: Array, b_from_a: Rigid3d, camera_a: Camera, camera_b: Camera) -> Array:
-    """How far matched unit rays (K, 3) are from each other's epipolar plane, in px at the focal length; the larger one.
+def near_epipolar_lines(
+    bearings_a: Array, bearings_b: Array, b_from_a: Rigid3d, camera_a: Camera, camera_b: Camera, limit_px: float
+) -> Array:
+    """Tell which pairs of unit rays (N, 3), (M, 3) lie within ``limit_px`` of one epipolar plane: (N, M) bool.
 
-    Without a baseline it is the angle between the rays.
+    Pixels are at the focal length, and the larger distance of the two images counts. Without a baseline the distance
+    is that of the rays.
     """
-    focal = (camera_a.K[0, 0] + camera_b.K[0, 0]) / 2
+    limit = np.float32(2 * limit_px / (camera_a.K[0, 0] + camera_b.K[0, 0]))
     in_b = bearings_a @ b_from_a.R.T
-    if np.linalg.norm(b_from_a.tvec) < 1e-9:
-        return focal * np.linalg.norm(np.cross(in_b, bearings_b), axis=1)
-    t = b_from_a.tvec / np.linalg.norm(b_from_a.tvec)
-    normal_b, normal_a = np.cross(t, in_b), np.cross(t, bearings_b)
-    volume = np.abs(np.einsum("nd,nd->n", normal_b, bearings_b))
-    shorter = np.minimum(np.linalg.norm(normal_a, axis=1), np.linalg.norm(normal_b, axis=1))
-    return focal * volume / np.maximum(shorter, 1e-6)
+    baseline = np.linalg.norm(b_from_a.tvec)
+    if baseline < 1e-9:
+        return (in_b @ bearings_b.T) > 1 - limit**2 / 2
+    t = b_from_a.tvec / baseline
+    normals_a, normals_b = (np.cross(t, rays).astype(np.float32) for rays in (in_b, bearings_b))
+    volume = normals_a @ bearings_b.astype(np.float32).T
+    np.abs(volume, out=volume)
+    length_a, length_b = (np.linalg.norm(normals, axis=1) for normals in (normals_a, normals_b))
+    return (volume < limit * length_a[:, None]) & (volume < limit * length_b[None])

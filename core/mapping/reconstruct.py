@@ -95,8 +95,15 @@ def _options(seed: int) -> Any:
     return options
 
 
+def triangulation_options(seed: int, min_track_length: int) -> Any:
+    """COLMAP's options for known poses; tracks of two images count when the shortest allowed track is that short."""
+    options = _options(seed)
+    options.triangulation.ignore_two_view_tracks = min_track_length > 2
+    return options
+
+
 def triangulate(
-    database: MatchDatabase, poses: Sequence[Rigid3d], folder: Path, seed: int, refine_intrinsics: bool
+    database: MatchDatabase, poses: Sequence[Rigid3d], folder: Path, options: Any, refine_intrinsics: bool
 ) -> Generator[Progress, None, ColmapModel]:
     """Triangulate the matches with the poses as they are; image id = index + 1."""
     reconstruction = _posed(database, poses)
@@ -104,7 +111,6 @@ def triangulate(
 
     def run(token: Any) -> object:
         paths = (str(database.path), str(folder), str(folder))
-        options = _options(seed)
         return pycolmap.triangulate_points(
             reconstruction, *paths, True, options, refine_intrinsics=refine_intrinsics, cancellation_token=token
         )
