@@ -23,10 +23,9 @@ _COLUMNS = {
 
 _LIMITS = """## Limits
 
-- Trained on rendered streets alone, in minutes; photographs differ from renderings, and every number on photographs is
-  lower than on worlds.
-- Known to go wrong on photographs: trunks and bare crowns, grass against pavement against road, snow on roads, dark
-  woods, heavy clouds, water.
+- Trained on rendered streets alone, in minutes: the numbers on worlds say nothing about photographs.
+- Where such networks tend to go wrong on photographs: trunks and bare crowns, grass against pavement against road, snow
+  on roads, dark woods, heavy clouds, water.
 - Cluster ids mean nothing by themselves and are not comparable between two trainings.
 - Agreement and kappa rise when labels are few or uneven: read them with mutual information and effective labels.
 """
@@ -42,7 +41,7 @@ def model_card(
         f"# {name}\n\nA small PSPNet for {what}, trained on the project's own rendered worlds only.\n",
         _making(config, seed, command, data, is_classes),
         "## On worlds it has never seen\n\n"
-        f"{config.held_out_worlds.num_worlds} worlds, seeds from {config.held_out_worlds.first_seed}: labels at exact "
+        f"Worlds: {config.held_out_worlds.num_worlds}, seeds from {config.held_out_worlds.first_seed}; labels at exact "
         "correspondences between the reference condition and the named one.\n\n" + table(report["worlds"]),
     ]
     if report["photographs"]:
@@ -57,7 +56,7 @@ def _making(config: Any, seed: int, command: str, data: TrainingSet, is_classes:
     first = config.pretraining.optimization
     lines = [
         "## Made from\n",
-        f"- Data: {len(data.shards)} worlds, {len(data)} viewpoints, {data.num_images} images of "
+        f"- Data: worlds {len(data.shards)}, viewpoints {len(data)}, images {data.num_images} of "
         f"{data.image_size[1]}x{data.image_size[0]} px; no photograph.",
         f"- Seed: {seed}. Command: `{command or 'train_shipped_models'}`.",
         f"- Classes: {first.iterations} steps of {first.batch_size} crops, {first.optimizer}, rate {first.learning_rate:g}.",
