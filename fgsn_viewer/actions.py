@@ -92,7 +92,7 @@ class Actions(QObject):
             run = lambda mode=mode: window.compare.set_mode(mode)  # noqa: E731
             self.modes[mode] = self._choice(modes, group, text, run, str(number))
         self.modes["side"].setChecked(True)
-        self._add(modes, "&Blink", window.blink, "Space", centre=True)
+        self._add(modes, "&Blink once", window.blink, "Space", centre=True)
         self._add(menu, "&Fit images", window.compare.fit, "F", centre=True)
         self.show_matches = self._add(menu, "Draw &matches", window.toggle_matches, "M")
         self.truth = self._add(menu, "Show &true pose", window.toggle_truth, "T")
@@ -124,7 +124,11 @@ class Actions(QObject):
         self.set_networks(())
         self.label_pair = self._add(menu, "Label this &pair", control.label_pair, tip="Label both images with the network")
         menu.addSeparator()
-        for mode, text, key in (("fill", "&Fill", "L"), ("outline", "&Outline", "O"), ("off", "&Hide", "H")):
+        for mode, text, key in (
+            ("fill", "&Fill labels", "L"),
+            ("outline", "&Outline labels", "O"),
+            ("off", "&Hide labels", "H"),
+        ):
             self._add(menu, text, lambda mode=mode: control.set_overlay(mode=mode), key)
         self._add(menu, "&More opaque", lambda: self._change_opacity(OPACITY_STEP), "]")
         self._add(menu, "&Less opaque", lambda: self._change_opacity(-OPACITY_STEP), "[")

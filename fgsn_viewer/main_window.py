@@ -370,7 +370,7 @@ class MainWindow(QMainWindow):
         for title, dock in self.docks.items():
             dock.setFloating(False)
             dock.setVisible(title in shown)
-        QTimer.singleShot(0, lambda: self._size_docks(0.6 if name == "3D" else 0.3))
+        QTimer.singleShot(0, lambda: self._size_docks(0.6 if name == "3D" else 0.28))
 
     def reset_layout(self) -> None:
         """Put every dock where it was at first; small windows get tabs in place of stacked docks."""
@@ -394,18 +394,18 @@ class MainWindow(QMainWindow):
             self.tabifyDockWidget(previous, docks[name])
             previous = docks[name]
         (docks["3D"] if low else docks["Pose"]).raise_()
-        QTimer.singleShot(0, lambda: self._size_docks(0.3))
+        QTimer.singleShot(0, lambda: self._size_docks(0.28))
 
     def _size_docks(self, share_3d: float) -> None:
         docks, height = self.docks, self.height()
         low = height < LOW
         horizontal, vertical = Qt.Orientation.Horizontal, Qt.Orientation.Vertical
         narrow = self.width() < 1400
-        self.resizeDocks([docks["Scene"], docks["Labels"]], [200, 212] if narrow else [248, 264], horizontal)
+        self.resizeDocks([docks["Scene"], docks["Labels"]], [236, 212] if narrow else [248, 264], horizontal)
         if low:
             self.resizeDocks([docks["3D"]], [int(height * 0.36)], vertical)
         else:
-            self.resizeDocks([docks["3D"], docks["Matches"]], [int(height * share_3d), int(height * 0.2)], vertical)
+            self.resizeDocks([docks["3D"], docks["Matches"]], [int(height * share_3d), int(height * 0.22)], vertical)
         self.resizeDocks([docks["Labels"], docks["Selected"]], [int(height * 0.68), int(height * 0.32)], vertical)
 
     def _restore(self) -> None:

@@ -137,7 +137,8 @@ class Presenter(QObject):
         outcome = state.outcomes.get(state.query.name) if state.query is not None else None
         word = outcome.word if outcome is not None else ""
         if state.localization is not None:
-            window.pose.set_localization(state.localization, word, state.consistency)
+            cause = state.autopsy.cause if state.autopsy is not None else ""
+            window.pose.set_localization(state.localization, word, state.consistency, cause)
         elif state.pair_matches is not None:
             window.pose.set_pair(state.pair_matches, state.consistency, self._why_no_pose())
         else:

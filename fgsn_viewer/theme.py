@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from PySide6.QtGui import QColor, QPalette
 from PySide6.QtWidgets import QApplication
 
 THEMES = ("dark", "light")
@@ -20,8 +21,9 @@ _INK = {
     },
 }  # fmt: skip
 _SHEET = """
-QLabel#quiet {{ color: {quiet}; }}
-QLabel#heading {{ color: {quiet}; font-weight: bold; }}
+QLabel#quiet {{ color: {quiet}; padding: 0; margin: 0; }}
+QLabel#heading {{ color: {quiet}; font-weight: bold; padding: 0; margin: 0; }}
+QLabel#title {{ padding: 0; margin: 0; }}
 QLabel#bad {{ color: {bad}; font-weight: bold; }}
 QFrame#banner {{ background: {bad_back}; border: none; border-left: 4px solid {bad}; border-radius: 0; }}
 QFrame#banner QLabel {{ background: transparent; color: {text}; }}
@@ -33,7 +35,7 @@ QPushButton#primary:hover {{ background: {focus}; }}
 QPushButton#primary:disabled {{ background: {raised}; color: {quiet}; }}
 QPushButton#choice {{ background: {raised}; border-radius: 4px; padding: 0 16px; }}
 QPushButton#choice:hover {{ background: {hover}; }}
-QPushButton#link {{ background: transparent; text-align: left; padding: 4px 8px; border-radius: 4px; min-height: 20px; }}
+QPushButton#link {{ background: transparent; text-align: left; padding: 4px 0; border-radius: 4px; min-height: 20px; }}
 QPushButton#link:hover {{ background: {hover}; }}
 QPushButton:focus, QToolButton:focus, QComboBox:focus, QLineEdit:focus, QAbstractItemView:focus, QSlider:focus
   {{ border: 1px solid {focus}; }}
@@ -41,6 +43,7 @@ QAbstractItemView {{ alternate-background-color: {raised}; }}
 QTreeView, QTableView, QPlainTextEdit {{ border: 1px solid transparent; }}
 QTreeView::item {{ padding: 1px 0; }}
 QHeaderView::section {{ padding: 4px; border: none; border-bottom: 1px solid {line}; }}
+QHeaderView::up-arrow, QHeaderView::down-arrow {{ width: 8px; height: 8px; subcontrol-position: top center; top: -1px; }}
 QTableView::item {{ padding: 0 4px; border: none; }}
 QDockWidget {{ font-weight: bold; }}
 QDockWidget::title {{ padding: 4px 8px; text-align: left; background: {raised}; border: none; }}
@@ -56,7 +59,8 @@ QStatusBar QPushButton {{ padding: 2px 12px; }}
 QTreeView {{ show-decoration-selected: 1; }}
 QTreeView::branch:has-siblings:!adjoins-item, QTreeView::branch:has-siblings:adjoins-item,
 QTreeView::branch:!has-children:!has-siblings:adjoins-item {{ border-image: none; image: none; }}
-QTreeView::branch:selected, QTreeView::item:selected, QTableView::item:selected {{ background: {chosen}; color: {text}; }}
+QTreeView::branch:selected, QTreeView::item:selected:active, QTreeView::item:selected:!active,
+QTableView::item:selected:active, QTableView::item:selected:!active {{ background: {chosen}; color: {text}; }}
 QScrollArea {{ border: none; }}
 QToolTip {{ padding: 4px; }}
 """
@@ -70,7 +74,26 @@ def apply_theme(app: QApplication, name: str) -> None:
     from qdarkstyle.light.palette import LightPalette
 
     palette = LightPalette if name == "light" else DarkPalette
+    app.setPalette(_palette(name))
     app.setStyleSheet(qdarkstyle.load_stylesheet(qt_api="pyside6", palette=palette) + style_sheet(name))
+
+
+def _palette(name: str) -> QPalette:
+    """The same colours for what paints itself."""
+    ink, palette, role = _INK[name], QPalette(), QPalette.ColorRole
+    colors = {
+        "back": (role.Window, role.Base, role.Button, role.ToolTipBase),
+        "text": (role.WindowText, role.Text, role.ButtonText, role.ToolTipText),
+        "quiet": (role.PlaceholderText,),
+        "raised": (role.AlternateBase,),
+        "chosen": (role.Highlight,),
+        "focus": (role.Link,),
+    }
+    for key, roles in colors.items():
+        for each in roles:
+            palette.setColor(each, QColor(ink[key]))
+    palette.setColor(role.HighlightedText, QColor(ink["text"]))
+    return palette
 
 
 def style_sheet(name: str) -> str:

@@ -6,7 +6,9 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFrame, QGridLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
 
 from fgsn_viewer import palette
-from fgsn_viewer.views.common import NUMBER, Emptiable, quiet_label, tabular_font
+from fgsn_viewer.views.common import Emptiable, outcome_color, quiet_label, tabular_font
+
+COLUMNS = 2
 
 
 class AutopsyPanel(QWidget):
@@ -21,7 +23,8 @@ class AutopsyPanel(QWidget):
         self._evidence = QGridLayout()
         self._evidence.setHorizontalSpacing(12)
         self._evidence.setVerticalSpacing(4)
-        self._evidence.setColumnStretch(1, 1)
+        for column in range(COLUMNS):
+            self._evidence.setColumnStretch(column, 1)
         body = QWidget()
         inside = QVBoxLayout(body)
         inside.setContentsMargins(12, 8, 12, 8)
@@ -44,7 +47,7 @@ class AutopsyPanel(QWidget):
         if autopsy is None:
             self._body.set_hint(hint or "No result to explain yet.")
             return
-        mark, color = palette.OUTCOME_MARKS.get(word, ""), palette.OUTCOME_COLORS.get(word, palette.PRIOR)
+        mark, color = palette.OUTCOME_MARKS.get(word, ""), outcome_color(word).name()
         cause = autopsy.cause[:1].upper() + autopsy.cause[1:]
         self._cause.setText(f'<span style="color:{color}">{mark}</span>&nbsp; {_escape(cause)}')
         self._remedy.setText(f"<b>What would help:</b> {_escape(autopsy.remedy)}" if autopsy.remedy else "")
@@ -57,13 +60,10 @@ class AutopsyPanel(QWidget):
             widget = self._evidence.takeAt(0).widget()
             widget.hide()
             widget.deleteLater()
-        for row, item in enumerate(evidence):
-            value, sentence = QLabel(_number(item.value)), quiet_label(item.sentence[:1].upper() + item.sentence[1:])
-            value.setFont(tabular_font(self.font()))
-            value.setAlignment(NUMBER | Qt.AlignmentFlag.AlignTop)
-            for column, cell in enumerate((value, sentence)):
-                cell.setToolTip(item.name)
-                self._evidence.addWidget(cell, row, column)
+        for number, item in enumerate(evidence):
+            sentence = quiet_label(f"·  {item.sentence[:1].upper()}{item.sentence[1:]}")
+            sentence.setToolTip(f"{item.name}: {_number(item.value)}")
+            self._evidence.addWidget(sentence, number // COLUMNS, number % COLUMNS)
 
     @property
     def hint(self) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QFont, QImage, QPixmap
+from PySide6.QtGui import QColor, QFont, QGuiApplication, QImage, QPixmap
 from PySide6.QtWidgets import QLabel, QStackedLayout, QVBoxLayout, QWidget
 
 from core.geometry import Array
+from fgsn_viewer import palette
 
 NUMBER = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 OUTCOME_WORDS = {
@@ -31,6 +32,12 @@ def tabular_font(font: QFont, scale: float = 1.0, bold: bool = False) -> QFont:
         font.setPixelSize(round(font.pixelSize() * scale))
     font.setBold(bold)
     return font
+
+
+def outcome_color(word: str) -> QColor:
+    """The colour of an outcome's mark and number, dark enough to read in a light theme."""
+    color = QColor(palette.OUTCOME_COLORS.get(word, palette.PRIOR))
+    return color.darker(165) if QGuiApplication.palette().window().color().lightness() > 128 else color
 
 
 def pixmap_of(rgb: Array) -> QPixmap:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from PySide6.QtCore import QAbstractTableModel, QEvent, QModelIndex, QObject, QSortFilterProxyModel, Qt, Signal
-from PySide6.QtGui import QColor
+from PySide6.QtGui import QColor, QIcon, QPixmap
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QLineEdit, QTableView, QVBoxLayout, QWidget
 
 from core.geometry import Array
@@ -23,6 +24,16 @@ _TIPS = (
     "Share of the reference image, on the left, that this label covers",
     "Share of the query image, on the right, that this label covers",
 )
+
+
+@lru_cache(maxsize=2048)
+def _swatch(red: int, green: int, blue: int) -> QIcon:
+    """A square of a label's colour, the same in selected rows."""
+    pixmap = QPixmap(16, 16)
+    pixmap.fill(QColor(red, green, blue))
+    icon = QIcon(pixmap)
+    icon.addPixmap(pixmap, QIcon.Mode.Selected)
+    return icon
 
 
 class LabelModel(QAbstractTableModel):
@@ -62,7 +73,7 @@ class LabelModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.DisplayRole:
             return self._text(row, column)
         if role == Qt.ItemDataRole.DecorationRole and column == 0:
-            return QColor(*map(int, self._colors[label]))
+            return _swatch(*map(int, self._colors[label]))
         if role == Qt.ItemDataRole.TextAlignmentRole and column >= 2:
             return NUMBER
         return None
@@ -129,9 +140,10 @@ class LabelTable(QWidget):
         table.setAccessibleName("Labels")
         header = table.horizontalHeader()
         header.setHighlightSections(False)
-        header.setMinimumSectionSize(64)
-        for column, mode in enumerate((QHeaderView.ResizeMode.ResizeToContents, QHeaderView.ResizeMode.Stretch)):
-            header.setSectionResizeMode(column, mode)
+        header.setMinimumSectionSize(56)
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Fixed)
+        header.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
+        header.resizeSection(0, 62)
         table.sortByColumn(2, Qt.SortOrder.DescendingOrder)
         table.entered.connect(lambda index: self.label_hovered.emit(index.data(ID_ROLE)))
         table.clicked.connect(lambda index: self.label_clicked.emit(index.data(ID_ROLE)))
@@ -148,11 +160,10 @@ class LabelTable(QWidget):
         """Fill the table; ``hint`` is said in its place while there are no labels."""
         self._model.set_rows(rows, colors, names)
         self.table.setColumnHidden(1, not names)
-        stretch = QHeaderView.ResizeMode.Stretch
+        header = self.table.horizontalHeader()
         for column in (2, 3):
-            self.table.horizontalHeader().setSectionResizeMode(
-                column, QHeaderView.ResizeMode.ResizeToContents if names else stretch
-            )
+            header.setSectionResizeMode(column, QHeaderView.ResizeMode.Fixed if names else QHeaderView.ResizeMode.Stretch)
+            header.resizeSection(column, 76)
         empty = rows is None or not len(rows)
         self.search.setEnabled(not empty)
         self._body.set_hint((hint or "No labels yet.") if empty else "")

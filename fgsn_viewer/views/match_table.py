@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 from PySide6.QtCore import QAbstractTableModel, QItemSelectionModel, QModelIndex, QObject, Qt, Signal
-from PySide6.QtGui import QBrush, QColor
+from PySide6.QtGui import QBrush
 from PySide6.QtWidgets import QAbstractItemView, QHBoxLayout, QHeaderView, QLabel, QTableView, QVBoxLayout, QWidget
 
 from core.geometry import Array
-from fgsn_viewer import palette
 from fgsn_viewer.tables import MatchRows
-from fgsn_viewer.views.common import NUMBER, Emptiable, tabular_font
+from fgsn_viewer.views.common import NUMBER, Emptiable, outcome_color, tabular_font
 
 ROOT = QModelIndex()
 COLUMNS = ("Match", "Inlier", "Error, px", "Score", "Label left", "Label right", "Map point", "Reference image")
@@ -96,7 +95,7 @@ class MatchModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return _alignment(column)
         if role == Qt.ItemDataRole.ForegroundRole and column == _INLIER:
-            return QBrush(QColor(palette.GOOD if self._rows.inliers[match] else palette.PRIOR))
+            return QBrush(outcome_color("good" if self._rows.inliers[match] else ""))
         return None
 
     def _text(self, match: int, column: int) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
 from core.records import Localization, PairMatches
 from fgsn_viewer import palette
-from fgsn_viewer.views.common import NUMBER, OUTCOME_WORDS, Emptiable, quiet_label, tabular_font
+from fgsn_viewer.views.common import NUMBER, OUTCOME_WORDS, Emptiable, outcome_color, quiet_label, tabular_font
 
 TIPS = {
     "keypoints": "Keypoints: places in the query image that were described (RootSIFT)",
@@ -25,6 +25,7 @@ TIPS = {
     "kappa": "Agreement beyond chance: 1 is perfect, 0 is what two unrelated images give",
     "effective labels": "How many labels are really in use, 2 to the power of their entropy; few labels agree easily",
 }
+ROWS_IN_BLOCK = 5
 
 
 class PosePanel(QWidget):
@@ -36,10 +37,10 @@ class PosePanel(QWidget):
         self._verdict = QLabel()
         self._verdict.setWordWrap(True)
         self._verdict.setAlignment(Qt.AlignmentFlag.AlignTop)
+        self._verdict.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         self._grid = QGridLayout()
-        self._grid.setHorizontalSpacing(12)
+        self._grid.setHorizontalSpacing(8)
         self._grid.setVerticalSpacing(4)
-        self._grid.setColumnStretch(4, 1)
         content = QScrollArea(widgetResizable=True)
         content.setFrameShape(QFrame.Shape.NoFrame)
         content.setWidget(self._make_body())
@@ -55,22 +56,27 @@ class PosePanel(QWidget):
         row.setContentsMargins(12, 8, 12, 8)
         row.setSpacing(32)
         left = QVBoxLayout()
-        funnel = QHBoxLayout()
+        steps = QWidget()
+        steps.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+        funnel = QHBoxLayout(steps)
+        funnel.setContentsMargins(0, 0, 0, 0)
         funnel.setSpacing(8)
         for index, step in enumerate(self._funnel):
             if index:
-                funnel.addWidget(quiet_label("→"))
+                arrow = quiet_label("→")
+                arrow.setWordWrap(False)
+                funnel.addWidget(arrow)
             funnel.addWidget(step)
         funnel.addStretch(1)
-        left.addLayout(funnel)
+        left.addWidget(steps)
         left.addSpacing(4)
         left.addWidget(self._verdict)
         left.addStretch(1)
         right = QVBoxLayout()
         right.addLayout(self._grid)
         right.addStretch(1)
-        row.addLayout(left, 4)
-        row.addLayout(right, 5)
+        row.addLayout(left, 1)
+        row.addLayout(right, 0)
         return body
 
     def set_empty(self, hint: str) -> None:
@@ -81,14 +87,16 @@ class PosePanel(QWidget):
     def hint(self) -> str:
         return self._body.hint
 
-    def set_localization(self, done: Localization, word: str, consistency: object | None) -> None:
-        """Show the numbers of one query; ``word`` is its outcome."""
+    def set_localization(self, done: Localization, word: str, consistency: object | None, cause: str = "") -> None:
+        """Show the numbers of one query; ``word`` is its outcome, ``cause`` the sentence that explains it."""
         result, stats = done.result, done.result.stats
         self._show_funnel(f"{len(done.features):,}", len(done.matches), stats.num_inliers, TIPS["inliers"])
         if result.failure:
-            self._show_verdict("failed", f"No pose: {result.failure}")
+            verdict = f"No pose: {result.failure}"
         else:
-            self._show_verdict(word, f"Pose {OUTCOME_WORDS[word]}" if done.error else "Pose found; its truth is not known")
+            verdict = f"Pose {OUTCOME_WORDS[word]}" if done.error else "Pose found; its truth is not known"
+        shown = "" if cause in verdict else f"\n{cause[:1].upper()}{cause[1:]}"
+        self._show_verdict("failed" if result.failure else word, verdict + shown)
         rows = _error_rows(done) + _pose_rows(done) + _consistency_rows(consistency)
         self._fill(rows)
 
@@ -110,7 +118,7 @@ class PosePanel(QWidget):
 
     def _show_verdict(self, word: str, text: str) -> None:
         mark = f"{palette.OUTCOME_MARKS[word]}  " if palette.OUTCOME_MARKS.get(word) and word else ""
-        color = palette.OUTCOME_COLORS.get(word) if word else None
+        color = outcome_color(word).name() if word else ""
         self._verdict.setText(f"{mark}{text}")
         self._verdict.setStyleSheet(f"color: {color};" if color else "")
 
@@ -125,10 +133,12 @@ class PosePanel(QWidget):
             cells[1].setFont(tabular_font(self.font()))
             cells[1].setAlignment(NUMBER)
             cells[1].setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+            block = row // ROWS_IN_BLOCK
             for column, cell in enumerate(cells):
                 cell.setWordWrap(False)
                 cell.setToolTip(TIPS[tip])
-                self._grid.addWidget(cell, row, column)
+                self._grid.addWidget(cell, row % ROWS_IN_BLOCK, 4 * block + column)
+            self._grid.setColumnMinimumWidth(4 * block + 3, 16)
 
 
 class _Step(QWidget):

@@ -6,14 +6,25 @@ from collections.abc import Mapping
 
 from PySide6.QtCore import QItemSelectionModel, QModelIndex, QSize, QSortFilterProxyModel, Qt, QTimer, Signal
 from PySide6.QtGui import QBrush, QColor, QIcon, QPainter, QPixmap, QStandardItem, QStandardItemModel
-from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QLineEdit, QTreeView, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QHeaderView,
+    QLineEdit,
+    QStyle,
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
+    QTreeView,
+    QVBoxLayout,
+    QWidget,
+)
 
 from core.geometry import Array
 from core.records import ImageData, Scene
 from fgsn_viewer import palette
-from fgsn_viewer.views.common import NUMBER, OUTCOME_WORDS, pixmap_of, quiet_label
+from fgsn_viewer.views.common import NUMBER, OUTCOME_WORDS, outcome_color, pixmap_of, quiet_label
 
 NAME_ROLE = Qt.ItemDataRole.UserRole + 1
+WORD_ROLE = Qt.ItemDataRole.UserRole + 2
 THUMBNAIL = QSize(48, 36)
 _LAZY_MS = 80
 
@@ -58,6 +69,7 @@ class SceneTree(QWidget):
         tree.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         tree.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         tree.setAccessibleName("Images of the scene")
+        tree.setItemDelegateForColumn(1, _StatusDelegate(tree))
         return tree
 
     def _lay_out(self) -> None:
@@ -102,10 +114,11 @@ class SceneTree(QWidget):
             queries = [image for image in scene.queries if image.condition == condition]
             if queries:
                 self._add_group(condition or "queries", queries, expanded=True)
+        several = len({image.condition for image in scene.reference}) > 1
         for condition in scene.conditions:
             reference = [image for image in scene.reference if image.condition == condition]
             if reference:
-                title = f"reference · {condition}" if condition not in ("", "reference") else "reference"
+                title = f"{condition} (reference)" if several and condition else "reference"
                 self._add_group(title, reference, expanded=not scene.queries or len(scene.images) == 2)
 
     def _add_group(self, title: str, images: list[ImageData], expanded: bool) -> None:
@@ -117,6 +130,7 @@ class SceneTree(QWidget):
         group.setFont(font)
         count.setTextAlignment(NUMBER)
         count.setToolTip(f"{len(images)} images")
+        group.setToolTip(f"{title}: {images[0].condition or 'no condition given'}")
         for image in images:
             group.appendRow(self._row(image))
         self._model.appendRow([group, count])
@@ -204,16 +218,32 @@ class SceneTree(QWidget):
         return names
 
 
+class _StatusDelegate(QStyledItemDelegate):
+    """Paints the status in its own colour, on selected rows too."""
+
+    def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: QModelIndex) -> None:
+        self.initStyleOption(option, index)
+        text, option.text = option.text, ""
+        style = option.widget.style()
+        style.drawControl(QStyle.ControlElement.CE_ItemViewItem, option, painter, option.widget)
+        word = index.data(WORD_ROLE)
+        painter.save()
+        painter.setFont(option.font)
+        painter.setPen(option.palette.text().color() if word is None else outcome_color(word))
+        painter.drawText(option.rect.adjusted(4, 0, -4, 0), NUMBER, text)
+        painter.restore()
+
+
 def _show_status(item: QStandardItem, outcome) -> None:
     word = outcome.word if outcome is not None else ""
-    mark, color = palette.OUTCOME_MARKS.get(word, "●"), palette.OUTCOME_COLORS.get(word, palette.PRIOR)
+    mark = palette.OUTCOME_MARKS.get(word, "●")
     number = ""
     if word == "failed":
         number = " no pose"
     elif outcome is not None and outcome.position_m is not None:
         number = f" {outcome.position_m:.2f} m" if outcome.position_m < 100 else " > 100 m"
     item.setText(f"{mark}{number}")
-    item.setForeground(QBrush(QColor(color)))
+    item.setData(word, WORD_ROLE)
     tip = OUTCOME_WORDS[word].capitalize()
     if outcome is not None and outcome.position_m is not None:
         tip += f": {outcome.position_m:.2f} m, {outcome.rotation_deg:.2f}° from the true pose; {outcome.num_inliers} inliers"

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QVBoxLay
 from fgsn_viewer.views.common import quiet_label, tabular_font
 
 LEAD = "See why long-term visual localization fails: labels, matches and camera poses of one place in two seasons."
-WIDTH = 620
+WIDTH = 680
 MAX_SHOWN = 6
 
 
@@ -53,6 +53,9 @@ class StartPage(QWidget):
         inside = QVBoxLayout(column)
         inside.setSpacing(0)
         title = QLabel("FGSN viewer")
+        title.setObjectName("title")
+        for label in (title, self._recent_title, self._busy):
+            label.setIndent(0)
         title.setFont(tabular_font(self.font(), scale=2.0, bold=True))
         buttons = QHBoxLayout()
         buttons.setSpacing(8)
