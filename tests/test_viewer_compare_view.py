@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
 from PySide6.QtGui import QMouseEvent, QWheelEvent
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QWidget
 
 from core.records import LabelMap
 from fgsn_viewer import palette
@@ -302,6 +302,30 @@ def test_a_selected_match_is_always_drawn(view):
     assert 299 in view.canvas.matches.shown()
     view.set_selected_match(300)
     assert view.canvas.matches.selected is None
+
+
+def test_marks_ring_their_pixels_and_go_with_the_images(view):
+    def num_accent():
+        image = view.canvas.grab().toImage()
+        colors = np.frombuffer(image.constBits(), np.uint8).reshape(-1, 4)[:, 2::-1].astype(int)
+        return int((np.abs(colors - [*bytes.fromhex(palette.ACCENT[1:])]).max(axis=1) < 25).sum())
+
+    before = num_accent()
+    view.set_marks([[100.0, 50]], [[150.0, 150], [np.nan, np.nan], [9999, 0]])
+    assert num_accent() > before + 60
+    ring = on_screen(view, "query", 150, 150) + QPointF(9, 0)
+    assert np.abs(color_at(view, ring) - [*bytes.fromhex(palette.ACCENT[1:])]).max() < 90
+    view.set_images(photograph(400, 200), photograph(300, 300, 1))
+    assert num_accent() == before
+
+
+@pytest.mark.parametrize("width", [600, 700, 1000])
+def test_the_tools_fit_into_narrow_windows(view, width):
+    view.resize(width, 400)
+    QApplication.processEvents()
+    assert view.width() == width
+    right = max(child.geometry().right() for child in view.toolbar.findChildren(QWidget) if child.isVisible())
+    assert right < width
 
 
 @pytest.mark.parametrize("mode", ["side", "swipe", "overlay", "blink", "lens"])

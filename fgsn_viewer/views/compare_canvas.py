@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QWidget
 
 from core.geometry import Array
 from fgsn_viewer.views.image_pane import ImagePane, OverlayStyle, paint_header
-from fgsn_viewer.views.match_layer import MatchLayer
+from fgsn_viewer.views.match_layer import MatchLayer, paint_marks
 from fgsn_viewer.views.view_transform import PaneFrame, ViewTransform
 
 MODES = ("side", "swipe", "overlay", "blink", "lens")
@@ -37,6 +37,7 @@ class CompareCanvas(QWidget):
         self.matches = MatchLayer()
         self.view = ViewTransform()
         self.style_now = OverlayStyle()
+        self.marks: dict[str, Array] = {side: np.zeros((0, 2)) for side in self.panes}
         self.mode = "side"
         self.divider = 0.5
         self._blink_on = True
@@ -138,6 +139,10 @@ class CompareCanvas(QWidget):
             self._paint_stacked(painter, reference, query)
         if all(pane.has_image for pane in self.panes.values()):
             self.matches.paint(painter, reference, query)
+        for side, frame in zip(self.panes, (reference, query)):
+            if self.panes[side].has_image:
+                positions = frame.to_screen(self.marks[side])
+                paint_marks(painter, positions[frame.contains(positions)])
         painter.end()
 
     def wheelEvent(self, event: QWheelEvent) -> None:

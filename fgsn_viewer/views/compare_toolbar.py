@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QColor, QIcon, QPainter, QPen, QPixmap
+from PySide6.QtGui import QColor, QIcon, QPainter, QPen, QPixmap, QResizeEvent
 from PySide6.QtWidgets import QButtonGroup, QComboBox, QHBoxLayout, QLabel, QSlider, QToolButton, QWidget
 
 _MODES = {
@@ -19,6 +19,8 @@ _OVERLAYS = {
     "off": ("Off", "Hide labels (H)"),
 }
 _LIMITS = {"draw 30": 30, "draw 100": 100, "draw 300": 300, "draw all": None}
+
+_ROOM_FOR_ALL, _ROOM_FOR_LIMIT, _ROOM_AT_LEAST = 760, 660, 560  # px
 
 
 class CompareToolbar(QWidget):
@@ -39,7 +41,8 @@ class CompareToolbar(QWidget):
             button.setIcon(mode_icon(name))
             button.setIconSize(QSize(20, 16))
         self._layout.addSpacing(12)
-        self._layout.addWidget(QLabel("Labels", self))
+        self._caption = QLabel("Labels", self)
+        self._layout.addWidget(self._caption)
         self._layout.addSpacing(4)
         self._overlays = self._segmented(_OVERLAYS)
         self._opacity = self._slider()
@@ -58,9 +61,16 @@ class CompareToolbar(QWidget):
         )
         self._layout.addWidget(self._limit)
         self._fit = self._button("Fit", "Show the images whole (F, or double click)", checkable=False)
+        self.setMinimumWidth(_ROOM_AT_LEAST)
         self._connect()
         self.show_mode("side")
         self.show_overlay("fill", 0.45)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Give up what can be missed where there is little room."""
+        for widget in (self._caption, self._percent):
+            widget.setVisible(event.size().width() >= _ROOM_FOR_ALL)
+        self._limit.setVisible(event.size().width() >= _ROOM_FOR_LIMIT)
 
     def show_mode(self, mode: str) -> None:
         """Press the button of a compare mode."""
@@ -142,7 +152,7 @@ def mode_icon(mode: str) -> QIcon:
     pixmap.fill(Qt.GlobalColor.transparent)
     painter = QPainter(pixmap)
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-    ink = QColor("#AEB9C2")
+    ink = QColor("#9AA9B5")
     painter.setPen(QPen(ink, 1.4))
     _draw_mode(painter, mode, ink)
     painter.end()

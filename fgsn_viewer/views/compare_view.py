@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QImage, QKeyEvent
 from PySide6.QtWidgets import QVBoxLayout, QWidget
@@ -79,6 +80,7 @@ class CompareView(QWidget):
         self.canvas.panes["reference"].set_image(reference, ref_title, ref_note)
         self.canvas.panes["query"].set_image(query, query_title, query_note)
         self.canvas.matches.set_matches(None, None, None, None)
+        self.set_marks(None, None)
         self.set_labels(None, None)
 
     def set_labels(self, reference: LabelMap | None, query: LabelMap | None) -> None:
@@ -132,6 +134,13 @@ class CompareView(QWidget):
         layer = self.canvas.matches
         layer.selected = index if index is not None and 0 <= index < len(layer) else None
         self._refresh()
+
+    def set_marks(self, points_ref: Array | None, points_query: Array | None) -> None:
+        """Ring places (N, 2) px of each image: where the selected map point was seen, or should be. None for none."""
+        for side, points in zip(self.canvas.marks, (points_ref, points_query)):
+            marks = np.zeros((0, 2)) if points is None else np.asarray(points, np.float64).reshape(-1, 2)
+            self.canvas.marks[side] = marks[np.isfinite(marks).all(axis=1)]
+        self.canvas.update()
 
     def set_overlay(self, mode: str, opacity: float) -> None:
         """Paint labels as "fill", "outline" or "off", with ``opacity`` in [0, 1]."""

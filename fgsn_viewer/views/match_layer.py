@@ -104,10 +104,10 @@ def _paint_kind(painter: QPainter, starts: Array, ends: Array, kind: int, faint:
     painter.setPen(pen)
     painter.drawLines(lines)
     color.setAlphaF(0.4 if faint else 1.0)
-    _paint_marks(painter, np.concatenate([starts, ends]), color, inlier, 3.0)
+    _paint_ends(painter, np.concatenate([starts, ends]), color, inlier, 3.0)
 
 
-def _paint_marks(painter: QPainter, positions: Array, color: QColor, inlier: bool, radius: float) -> None:
+def _paint_ends(painter: QPainter, positions: Array, color: QColor, inlier: bool, radius: float) -> None:
     """Filled dots for inliers, crosses for outliers, both with a dark halo."""
     if inlier:
         painter.setPen(QPen(_HALO, 1.2))
@@ -131,9 +131,17 @@ def _paint_selected(painter: QPainter, start: Array, end: Array, kind: int) -> N
             pen.setDashPattern([5, 3])
         painter.setPen(pen)
         painter.drawLine(line)
+    paint_marks(painter, np.stack([start, end]))
+    _paint_ends(painter, np.stack([start, end]), accent, kind == display.INLIER, 3.5)
+
+
+def paint_marks(painter: QPainter, positions: Array) -> None:
+    """Rings in the accent colour around screen positions (N, 2): what is selected is here."""
+    painter.save()
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
     painter.setBrush(Qt.BrushStyle.NoBrush)
-    for x, y in (start.tolist(), end.tolist()):
-        for pen in (QPen(QColor(0, 0, 0, 170), 4.5), QPen(accent, 2.0)):
+    for x, y in positions.tolist():
+        for pen in (QPen(QColor(0, 0, 0, 170), 4.5), QPen(QColor(palette.ACCENT), 2.0)):
             painter.setPen(pen)
             painter.drawEllipse(QPointF(x, y), 9, 9)
-    _paint_marks(painter, np.stack([start, end]), accent, kind == display.INLIER, 3.5)
+    painter.restore()
