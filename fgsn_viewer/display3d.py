@@ -165,6 +165,27 @@ def nearest_point(pixels: Array, depth: Array, position: Array, radius: float = 
     return int(candidates[np.argmin(depth[candidates])])
 
 
+def seen_in_reference(scene_map: SceneMap, point: int, reference: ImageData | None) -> Array:
+    """Where a map point was observed in a reference image, (N, 2) px; projected there if it was not; empty if not in it."""
+    if reference is None:
+        return np.zeros((0, 2))
+    observations = scene_map.observations
+    mine = observations.image[observations.point == point]
+    rows = np.flatnonzero(observations.point == point)[[scene_map.images[i].name == reference.name for i in mine]]
+    if len(rows):
+        return observations.points2D[rows].astype(np.float64)
+    return projected(scene_map, point, reference.cam_from_world, reference.camera)
+
+
+def projected(scene_map: SceneMap, point: int, cam_from_world: Rigid3d | None, camera: Camera | None) -> Array:
+    """Where a posed camera sees a map point, (1, 2) px; empty where it does not, or where nothing is known."""
+    if cam_from_world is None or camera is None:
+        return np.zeros((0, 2))
+    pixels = camera.project(cam_from_world.apply(scene_map.points3D[point]))
+    inside = ((pixels >= -0.5) & (pixels < (camera.width - 0.5, camera.height - 0.5))).all(axis=1)
+    return pixels[inside]
+
+
 def clip_to_front(segments: Array, depths: Array, near: float) -> tuple[Array, Array]:
     """Cut segments (N, 2, 3) at the plane where ``depths`` (N, 2) is ``near``; also return which (N,) bool are in front."""
     seen = depths.max(axis=1) > near

@@ -261,6 +261,21 @@ def test_points_wear_their_labels_colors_and_a_highlight_dims_the_others():
     assert (display3d.point_colors(rgb, None, COLORS[:0], by_label=True, highlight=1)[:, :3] == 200).all()
 
 
+def test_a_map_point_is_found_in_the_photographs_where_it_was_seen_or_should_be():
+    camera = Camera.pinhole(640, 480, 500)
+    images = tuple(ImageData(name, Path(name), "", camera, Rigid3d.identity()) for name in ("a", "b"))
+    seen = Observations(np.array([0, 1]), np.array([1, 0]), np.array([[33.0, 44], [1, 2]]))
+    scene_map = SceneMap(np.array([[0.2, 0.1, 2], [0, 0, -5], [9, 0, 1]]), np.zeros((3, 3)), images, seen)
+    np.testing.assert_allclose(display3d.seen_in_reference(scene_map, 0, images[1]), [[33, 44]])
+    expected = [[319.5 + 50, 239.5 + 25]]
+    np.testing.assert_allclose(display3d.seen_in_reference(scene_map, 0, images[0]), expected)
+    np.testing.assert_allclose(display3d.projected(scene_map, 0, Rigid3d.identity(), camera), expected)
+    for point in (1, 2):
+        assert display3d.projected(scene_map, point, Rigid3d.identity(), camera).shape == (0, 2), "behind, or beside"
+    assert display3d.projected(scene_map, 0, None, camera).shape == (0, 2)
+    assert display3d.seen_in_reference(scene_map, 0, None).shape == (0, 2)
+
+
 def test_segments_are_cut_at_the_near_plane():
     segments = np.array([[[0.0, 0, -1], [0, 0, 3]], [[0, 0, -2], [0, 0, -1]], [[0, 0, 2], [1, 0, 4]]])
     clipped, seen = display3d.clip_to_front(segments, segments[..., 2], 1.0)
