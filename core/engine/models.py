@@ -36,14 +36,14 @@ Step = Progress | StepRecord
 
 def _pretraining(**changes: Any) -> PretrainingConfig:
     schedule = OptimizationConfig(iterations=1200, learning_rate=2e-3, warmup=60, precision="bf16", **changes)
-    return PretrainingConfig(optimization=schedule, augmentation=AugmentationConfig(crop=225, min_scale=0.7, max_scale=2.2))
+    return PretrainingConfig(optimization=schedule, augmentation=AugmentationConfig(crop=225, min_scale=0.8, max_scale=2.5))
 
 
 def _fgsn() -> FGSNConfig:
     schedule = OptimizationConfig(
         iterations=900, learning_rate=4e-4, warmup=30, head_factor=10.0, head_iterations=300, precision="bf16"
     )
-    crops = AugmentationConfig(crop=225, min_scale=0.9, max_scale=2.2, flip=False)
+    crops = AugmentationConfig(crop=225, min_scale=0.9, max_scale=2.5, flip=False)
     return FGSNConfig(
         optimization=schedule, augmentation=crops, clusters=ClusterConfig(num_clusters=100), max_reference_images=300
     )
