@@ -34,8 +34,8 @@ from core.world.classes import CLASS_NAMES
 Step = Progress | StepRecord
 
 
-def _pretraining(**changes: Any) -> PretrainingConfig:
-    schedule = OptimizationConfig(iterations=1200, learning_rate=2e-3, warmup=60, precision="bf16", **changes)
+def _pretraining() -> PretrainingConfig:
+    schedule = OptimizationConfig(iterations=1200, learning_rate=2e-3, warmup=60, precision="bf16")
     return PretrainingConfig(optimization=schedule, augmentation=AugmentationConfig(crop=225, min_scale=0.8, max_scale=2.5))
 
 
@@ -180,18 +180,19 @@ def _logged(steps: Generator[Step, None, PSPNet], log: list[dict[str, float]]) -
 
 
 def _evaluation(run: Run, weights: Path, held_out: TrainingSet) -> Generator[Step, None, dict[str, list[dict[str, Any]]]]:
-    """Evaluate a weight file once; later calls read the numbers from the work folder while the file is the same."""
+    """Evaluate a weight file once; later calls read the numbers while file and photographs are the same."""
     segmenter = load_segmenter(weights)
+    made_with = [segmenter.info.sha256, str(run.photographs), run.config.max_photographs]
     path = run.work / f"{weights.stem}.evaluation.json"
     if path.is_file():
         stored = json.loads(path.read_text())
-        if stored["sha256"] == segmenter.info.sha256:
+        if stored["made_with"] == made_with:
             return stored["rows"]
     rows = {"worlds": (yield from evaluate_on_worlds(segmenter.segment, held_out)), "photographs": []}
     if run.photographs is not None:
         limit = run.config.max_photographs
         rows["photographs"] = yield from evaluate_on_photographs(segmenter.segment, run.photographs, max_images=limit)
-    stored = {"sha256": segmenter.info.sha256, "rows": rows}
+    stored = {"made_with": made_with, "rows": rows}
     write_atomic(path, lambda temporary: Path(temporary).write_text(json.dumps(stored, indent=1)))
     return rows
 
