@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PySide6.QtCore import QObject, QTimer
 
-from fgsn_viewer import palette
+from fgsn_viewer import display3d, palette
 from fgsn_viewer.controller import Controller
 from fgsn_viewer.tables import MatchRows, label_rows
 from fgsn_viewer.views.selection_panel import label_lines, match_lines, point_lines
@@ -112,6 +112,9 @@ class Presenter(QObject):
         colors = palette.label_colors(known.num_labels, known.vocabulary) if known else np.zeros((0, 3), np.uint8)
         self._shares = tuple(None if side is None else side.shares() for side in sides)
         window.compare.set_labels(*sides)
+        window.compare.set_label_hint(
+            self._label_hint().split("\n")[0], self._controller.network is not None and not self._is_working()
+        )
         window.labels.set_labels(
             label_rows(*sides) if known else None, colors, known.names if known else None, self._label_hint()
         )
@@ -168,7 +171,20 @@ class Presenter(QObject):
         window.matches.set_selected(state.selected_match)
         window.view3d.set_highlight(state.highlight if state.highlight is not None else state.isolated)
         window.view3d.set_selected_point(state.selected_point)
+        window.compare.set_marks(*self._marks())
         self._show_selected_texts()
+
+    def _marks(self) -> tuple:
+        """Where the selected map point is in the reference and, by the estimated or else the known pose, in the query."""
+        state = self._state
+        scene_map = state.scene.map if state.scene is not None else None
+        if state.selected_point is None or scene_map is None or state.query is None:
+            return None, None
+        estimate = state.localization.result.cam_from_world if state.localization is not None else None
+        pose = estimate if estimate is not None else state.query.cam_from_world
+        point = state.selected_point
+        in_query = display3d.projected(scene_map, point, pose, state.query.camera)
+        return display3d.seen_in_reference(scene_map, point, state.reference), in_query
 
     def _show_selected_texts(self) -> None:
         state = self._state
