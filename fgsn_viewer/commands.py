@@ -126,7 +126,9 @@ def find_images(paths: list[Path]) -> list[Path]:
 def train_world(options: argparse.Namespace) -> int:
     from core.engine.models import train_shipped_models
 
-    drain(train_shipped_models(options.out, options.work, options.seed), options)
+    command = f"python main.py train-world --seed {options.seed}"
+    steps = train_shipped_models(options.out, options.work, options.seed, photographs=options.photographs, command=command)
+    drain(steps, options)
     say(options, {"models": str(options.out)}, str(options.out))
     return 0
 

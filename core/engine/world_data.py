@@ -25,8 +25,8 @@ from core.world.traversal import correspondences, plan_traversal
 class RenderConfig:
     """What a set contains; a world's kind and seed follow from its number, so that sets are disjoint by ``first_seed``."""
 
-    num_worlds: int = setting(48, minimum=1, help="worlds, one shard each")
-    views_per_world: int = setting(10, minimum=1, help="viewpoints of a world")
+    num_worlds: int = setting(96, minimum=1, help="worlds, one shard each")
+    views_per_world: int = setting(5, minimum=1, help="viewpoints of a world")
     conditions_per_view: int = setting(4, minimum=2, help="the reference condition and others drawn at random")
     first_seed: int = setting(1000, minimum=0, help="seed of the first world")
     width: int = setting(512, unit="px", minimum=32, help="image width")
