@@ -13,9 +13,9 @@ from core.geometry import Camera, Rigid3d, rotation_angle_deg
 from core.images import write_image
 from core.localizer.features import EXTRACTOR
 from core.mapping.build import MapConfig, build_map, build_scene_map, select_points
-from core.mapping.inputs import fit_camera, images_from_folder
+from core.mapping.inputs import fit_camera, images_with_poses
 from core.mapping.pairs import mutual_matches, near_epipolar_lines, near_pairs, similar_pairs
-from core.records import ImageData
+from core.records import ImageData, LabelMap
 from core.scene.colmap import read_model, write_model
 from core.scene.list_files import write_poses
 from core.scene.map_file import load_map
@@ -131,6 +131,20 @@ def test_progress_grows_from_start_to_end(corner_map):
     assert 0 <= fractions[0] < fractions[-1] <= 1
 
 
+def test_a_segmenter_labels_the_points_of_a_map(corner, tmp_path):
+    class Halves:
+        def segment(self, image):
+            return LabelMap((np.arange(image.shape[1]) >= 160) * np.ones((len(image), 1)), 2, "halves")
+
+    scene_map, yielded = finish(build_map(corner[1], tmp_path / "map", segmenter=Halves()))
+    fractions = [progress.fraction for progress in yielded]
+    assert fractions == sorted(fractions)
+    labels = load_map(tmp_path / "map", "halves").labels
+    np.testing.assert_array_equal(labels.labels, scene_map.labels.labels)
+    right = scene_map.points3D[labels.labels == 1, 0].mean()
+    assert right > scene_map.points3D[labels.labels == 0, 0].mean() + 1
+
+
 def test_the_same_seed_builds_the_same_map(corner, corner_map):
     again, _ = finish(build_scene_map(corner[1]))
     np.testing.assert_array_equal(again.points3D, corner_map[1].points3D)
@@ -174,13 +188,13 @@ def test_cancelling_incremental_mapping_stops_it(corner):
 def test_a_folder_with_a_list_of_poses_or_a_model_gives_posed_images(corner, corner_map, tmp_path):
     root, images = corner
     write_poses(tmp_path / "poses.txt", {image.name: image.cam_from_world for image in images[:4]})
-    posed = images_from_folder(root, tmp_path / "poses.txt")
+    posed = images_with_poses(root, tmp_path / "poses.txt")
     assert [image.name for image in posed] == [image.name for image in images[:4]]
     assert posed[0].camera is None
-    with_cameras = images_from_folder(root, corner_map[0])
+    with_cameras = images_with_poses(root, corner_map[0])
     assert len(with_cameras) == 5
     np.testing.assert_allclose(with_cameras[2].camera.params, CAMERA.params)
-    assert [image.cam_from_world for image in images_from_folder(root)] == [None] * 5
+    assert [image.cam_from_world for image in images_with_poses(root)] == [None] * 5
 
 
 def test_bad_input_is_one_sentence(corner, tmp_path):
@@ -340,5 +354,5 @@ def umeyama(source: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray, 
 
 def test_a_written_colmap_model_serves_as_poses(corner, corner_map, tmp_path):
     write_model(tmp_path / "text", corner_map[1], text=True)
-    posed = images_from_folder(corner[0], tmp_path / "text")
+    posed = images_with_poses(corner[0], tmp_path / "text")
     np.testing.assert_allclose(posed[1].cam_from_world.matrix(), corner[1][1].cam_from_world.matrix(), atol=1e-9)

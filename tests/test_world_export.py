@@ -15,7 +15,8 @@ from core.scene.scene import open_scene
 from core.world.export import agrees_with_depth, write_scene
 
 SIZE = (320, 240)
-ARGUMENTS = {"conditions": ("snow", "overcast"), "num_reference": 6, "num_queries": 1, "size": SIZE}
+GOOD = {"kind": "urban", "seed": 3, "conditions": ("snow",), "num_reference": 6, "num_queries": 1, "size": SIZE}
+CONDITIONS = ("snow", "overcast")
 
 
 class Halves:
@@ -40,7 +41,7 @@ def finish(steps):
 def written(tmp_path_factory):
     out = tmp_path_factory.mktemp("world") / "eine Straße"
     scene, yielded = finish(
-        write_scene("urban", 3, out, segmenter=Halves(), truth=True, weights="halves", name='"Main" street', **ARGUMENTS)
+        write_scene("urban", 3, CONDITIONS, 6, 1, SIZE, out, Halves(), truth=True, weights="halves", name='"Main" street')
     )
     return out, scene, yielded
 
@@ -107,7 +108,7 @@ def test_correspondences_follow_the_true_geometry(written):
 def test_progress_grows_and_nothing_stays_when_closed(written, tmp_path):
     fractions = [progress.fraction for progress in written[2]]
     assert fractions == sorted(fractions)
-    steps = write_scene("urban", 3, tmp_path / "out" / "scene", **ARGUMENTS)
+    steps = write_scene("urban", 3, CONDITIONS, 6, 1, SIZE, tmp_path / "out" / "scene")
     for _ in range(4):
         next(steps)
     steps.close()
@@ -115,7 +116,7 @@ def test_progress_grows_and_nothing_stays_when_closed(written, tmp_path):
 
 
 def test_the_same_seed_writes_the_same_scene(written, tmp_path):
-    finish(write_scene("urban", 3, tmp_path / "again", pairs=False, **ARGUMENTS))
+    finish(write_scene("urban", 3, CONDITIONS, 6, 1, SIZE, tmp_path / "again", pairs=False))
     for image in ("overcast/0003.jpg", "snow/0000.jpg"):
         assert (tmp_path / "again" / "images" / image).read_bytes() == (written[0] / "images" / image).read_bytes()
     assert (tmp_path / "again" / "map" / "points3D.bin").read_bytes() == (written[0] / "map" / "points3D.bin").read_bytes()
@@ -134,14 +135,14 @@ def test_the_same_seed_writes_the_same_scene(written, tmp_path):
 )
 def test_what_cannot_be_made_is_one_sentence_before_any_work(tmp_path, changed, says):
     with pytest.raises(InputError, match=says):
-        next(write_scene(**({"kind": "urban", "seed": 3, "out": tmp_path / "out"} | changed)))
+        next(write_scene(**(GOOD | {"out": tmp_path / "out"} | changed)))
     assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_that_holds_something_is_left_alone(tmp_path):
     (tmp_path / "photo.jpg").write_bytes(b"precious")
     with pytest.raises(InputError, match="the folder is not empty"):
-        next(write_scene("urban", 3, tmp_path))
+        next(write_scene("urban", 3, CONDITIONS, 6, 1, SIZE, tmp_path))
     assert (tmp_path / "photo.jpg").read_bytes() == b"precious"
 
 

@@ -13,8 +13,10 @@ from core.errors import InputError
 from core.geometry import Array, Camera
 from core.images import read_image
 from core.localizer.features import FeatureConfig, dequantize_descriptors, extract_features, quantize_descriptors
-from core.mapping.inputs import fit_camera, images_from_folder, poses_known
+from core.mapping.inputs import fit_camera, images_with_poses, poses_known
+from core.mapping.labels import Segments, segment_points
 from core.mapping.pairs import all_pairs, mutual_matches, near_epipolar_lines, near_pairs, similar_pairs
+from core.mapping.progress import scaled
 from core.mapping.reconstruct import (
     MatchDatabase,
     known_geometry,
@@ -62,17 +64,21 @@ def build_map(
     poses: str | Path | None = None,
     config: MapConfig = MapConfig(),
     seed: int = 0,
+    segmenter: Segments | None = None,
 ) -> Generator[Progress, None, SceneMap]:
-    """Build a map of a folder of images, or of a list, and save it in ``out``; return it.
+    """Build a map of a folder of images, or of a list, and save it in ``out``; return it, labelled if ``segmenter`` is given.
 
     ``poses`` (with a folder): a COLMAP model folder or a list ``name qw qx qy qz tx ty tz``. Images of a list with
     ``cam_from_world`` keep it; without, poses are estimated, in an arbitrary frame and scale, and cameras refined.
     Nothing is left in ``out`` when the generator is closed before its end. Raises InputError.
     """
     check_writable(out)
-    listed = images_from_folder(images, poses) if isinstance(images, (str, Path)) else list(images)
-    scene_map = yield from build_scene_map(listed, config, seed)
-    yield Progress("Writing the map", 0.98)
+    listed = images_with_poses(images, poses) if isinstance(images, (str, Path)) else list(images)
+    scene_map = yield from scaled(build_scene_map(listed, config, seed), 0.0, 0.9 if segmenter is None else 0.6)
+    if segmenter is not None:
+        labels = yield from scaled(segment_points(scene_map, segmenter), 0.6, 0.9)
+        scene_map = replace(scene_map, labels=labels)
+    yield Progress("Writing the map", 0.95)
     save_map(out, scene_map)
     return scene_map
 

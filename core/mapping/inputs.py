@@ -18,7 +18,7 @@ from core.scene.scene import list_images
 _ASPECT_TOLERANCE = 0.01
 
 
-def images_from_folder(folder: str | Path, poses: str | Path | None = None) -> list[ImageData]:
+def images_with_poses(folder: str | Path, poses: str | Path | None = None) -> list[ImageData]:
     """List the images under a folder, with the poses (and cameras) of a COLMAP model folder or of a list of poses.
 
     Images that ``poses`` does not name are left out. Raises InputError when there are no images, or none with a pose.

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
+from typing import Protocol
 
 import numpy as np
 
 from core.geometry import Array
+from core.images import read_image
 from core.records import ImageData, LabelMap, PointLabels, Progress, SceneMap
 from core.scene.colmap import rows_by_image
+
+
+class Segments(Protocol):
+    """What is asked of a segmenter."""
+
+    def segment(self, image: Array) -> LabelMap: ...
+
+
+def segment_points(scene_map: SceneMap, segmenter: Segments) -> Generator[Progress, None, PointLabels]:
+    """Segment every image of the map and let the points vote, as ``label_map_steps`` does."""
+    return label_map_steps(scene_map, lambda image: segmenter.segment(read_image(image.path)))
 
 
 def label_map(scene_map: SceneMap, labels: Callable[[ImageData], LabelMap] | Iterable[LabelMap]) -> PointLabels:
