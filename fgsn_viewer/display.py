@@ -86,31 +86,36 @@ def label_edges(labels: Array) -> tuple[Array, Array]:
     return before, after & ~before
 
 
-def paint_outlines(labels: Array, lut: Array) -> Array:
-    """Outlines of about 1.5 px in the labels' colours with a dark halo, (H, W) u32, at the size that is shown."""
+def paint_outlines(labels: Array, lut: Array, thickness: int = 1) -> Array:
+    """Outlines of about 1.5 px in the labels' colours with a dark halo, (H, W) u32, at the size that is shown.
+
+    ``thickness`` device pixels make one of the 1.5 px.
+    """
     before, after = label_edges(labels)
     colors = paint_labels(labels, lut)
     visible = colors != 0
-    before &= visible
-    after &= visible
+    before, after = _grown(before & visible, 2 * thickness - 1), _grown(after & visible, 2 * thickness - 1)
     line = before | after
-    near = cv2.dilate(line.astype(np.uint8), np.ones((3, 3), np.uint8)).view(bool)
-    painted = np.where(near, _HALO, np.uint32(0))
+    painted = np.where(_grown(line, 2 * thickness + 1), _HALO, np.uint32(0))
+    painted[after] = (colors[after] >> 1 & np.uint32(0x7F7F7F7F)) + np.uint32(0x46000000)
     painted[before] = colors[before]
-    half = colors[after] >> 1 & np.uint32(0x7F7F7F7F)
-    painted[after] = half + np.uint32(0x46000000)
+    painted[line & ~visible] = 0
     return painted
 
 
-def paint_contour(mask: Array) -> Array:
+def paint_contour(mask: Array, thickness: int = 1) -> Array:
     """A white contour of a (H, W) bool mask with a dark halo, (H, W) u32: it marks the highlighted label."""
-    kernel = np.ones((3, 3), np.uint8)
     inside = mask.astype(np.uint8)
+    kernel = np.ones((2 * thickness + 1, 2 * thickness + 1), np.uint8)
     line = (inside - cv2.erode(inside, kernel, borderValue=1)).view(bool)
-    near = cv2.dilate(line.view(np.uint8), kernel).view(bool)
-    painted = np.where(near & ~mask, _HALO, np.uint32(0))
+    painted = np.where(_grown(mask, 2 * thickness + 1) & ~mask, _HALO, np.uint32(0))
     painted[line] = np.uint32(0xFFFFFFFF)
     return painted
+
+
+def _grown(mask: Array, size: int) -> Array:
+    """Dilate a bool mask by a square of ``size`` px."""
+    return cv2.dilate(mask.astype(np.uint8), np.ones((size, size), np.uint8)).view(bool) if size > 1 else mask
 
 
 def spread_order(points: Array, scores: Array | None, cell: float) -> Array:

@@ -82,6 +82,16 @@ def test_outlines_run_along_label_changes_with_a_dark_halo_and_nowhere_else():
     assert (painted[..., :3] <= painted[..., 3:]).all(), "not premultiplied"
 
 
+def test_outlines_are_as_thick_on_a_screen_of_twice_the_pixels():
+    labels = np.zeros((20, 40), np.uint16)
+    labels[:, 20:] = 1
+    lut = display.outline_lut(COLORS[:2], "outline")
+    thin, thick = ((unpack(display.paint_outlines(labels, lut, t))[10, :, :3] > 0).any(axis=1).sum() for t in (1, 2))
+    assert thick == 2 * thin
+    contour = unpack(display.paint_contour(labels == 1, 2))[10]
+    np.testing.assert_array_equal(np.flatnonzero(contour[:, 0] == 255), [20, 21])
+
+
 def test_shown_matches_keep_the_share_of_inliers_and_the_first_of_the_order():
     rng = np.random.default_rng(1)
     kinds = (rng.random(1000) < 0.3).astype(int)

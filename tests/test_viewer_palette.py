@@ -69,3 +69,8 @@ def test_a_condition_that_nobody_foresaw_has_a_stable_color_of_its_own():
     assert palette.condition_color("snow") == palette.CONDITION_COLORS["snow"]
     assert palette.condition_color("fog") == palette.condition_color("fog")
     assert palette.condition_color("fog") != palette.condition_color("monsoon")
+
+
+def test_outcomes_are_told_apart_by_their_marks_alone():
+    assert len(set(palette.OUTCOME_MARKS.values())) == len(palette.OUTCOME_MARKS)
+    assert palette.OUTCOME_MARKS.keys() == palette.OUTCOME_COLORS.keys()

@@ -124,12 +124,13 @@ class ImagePane:
         if self._painted is None or self._painted[0] != key:
             labels = self._labels_on_screen(frame, pixel_ratio)
             layers = [display.paint_labels(labels, display.fill_lut(self._colors, *_arguments(style)))]
+            thickness = max(1, round(pixel_ratio))
             if style.mode == "outline":
                 lut = display.outline_lut(self._colors, style.mode, style.highlight, style.isolated)
-                layers.append(display.paint_outlines(labels, lut))
+                layers.append(display.paint_outlines(labels, lut, thickness))
             chosen = style.highlight if style.highlight is not None else style.isolated
             if chosen is not None:
-                layers.append(display.paint_contour(labels == chosen))
+                layers.append(display.paint_contour(labels == chosen, thickness))
             self._painted = (key, [_overlay_image(layer, pixel_ratio) for layer in layers])
         return self._painted[1]
 
