@@ -170,7 +170,7 @@ class Controller(QObject):
         """Label both images, or say why that cannot be."""
         if self.network is None:
             self._fail("labelling", Failure(f"No labels: {self.why_no_network()}"))
-        else:
+        elif not self.tasks.is_busy("query"):
             self.examine()
 
     # localizing

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 import traceback
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from PySide6.QtCore import QObject, Qt, Signal
+from PySide6.QtCore import QObject, Qt, QTimer, Signal
 
 from core.errors import InputError
 from core.records import Progress
 
-PROGRESS_INTERVAL_S = 0.05  # about 20 Hz
+PROGRESS_INTERVAL_MS = 50  # 20 Hz
 USER_ERRORS = (InputError, OSError)
 log = logging.getLogger(__name__)
 
@@ -44,6 +43,7 @@ class Task:
     on_part: Callable[[Any], None] | None = None
     on_failure: Callable[[Failure], None] | None = None
     quiet: bool = False
+    progress: Progress | None = None  # the newest that was not yet shown; written by the worker
     cancelled: threading.Event = field(default_factory=threading.Event)
 
 
@@ -63,6 +63,8 @@ class TaskRunner(QObject):
         self._running: set[Task] = set()
         self._count = 0
         self._reported.connect(self._receive, Qt.ConnectionType.QueuedConnection)
+        self._clock = QTimer(self, interval=PROGRESS_INTERVAL_MS)
+        self._clock.timeout.connect(self._show_progress)
 
     @property
     def is_idle(self) -> bool:
@@ -78,6 +80,7 @@ class TaskRunner(QObject):
         task = Task(channel, self._count, work, **callbacks)
         self._newest[channel] = task
         self._running.add(task)
+        self._clock.start()
         self._pool.submit(_run, task, self._reported.emit)
         return task
 
@@ -95,16 +98,20 @@ class TaskRunner(QObject):
         self._reported.disconnect(self._receive)
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._running.clear()
+        self._clock.stop()
 
     def _receive(self, task: Task, kind: str, payload: Any) -> None:
         current = self._newest.get(task.channel) is task
-        if kind == "progress" and current:
-            if not task.quiet:
-                self.progressed.emit(task.channel, payload)
-        elif kind == "part" and current and task.on_part:
-            task.on_part(payload)
-        elif kind in ("result", "failure", "stopped"):
+        if kind != "part":
             self._end(task, kind, payload, current)
+        elif current and task.on_part:
+            task.on_part(payload)
+
+    def _show_progress(self) -> None:
+        for task in list(self._newest.values()):
+            progress, task.progress = task.progress, None
+            if progress is not None and not task.quiet:
+                self.progressed.emit(task.channel, progress)
 
     def _end(self, task: Task, kind: str, payload: Any, current: bool) -> None:
         self._running.discard(task)
@@ -118,6 +125,7 @@ class TaskRunner(QObject):
             if task.channel not in self._newest:
                 self.finished.emit(task.channel)
         if not self._running:
+            self._clock.stop()
             self.idle.emit()
 
 
@@ -131,17 +139,15 @@ def _run(task: Task, report: Callable[[Task, str, Any], None]) -> None:
 
 def _drive(task: Task, report: Callable[[Task, str, Any], None]) -> tuple[str, Any]:
     """Return the last report: ("result", value), ("failure", Failure) or ("stopped", None)."""
-    last = 0.0
     generator = None
     try:
         generator = task.work()
         while not task.cancelled.is_set():
             step = next(generator)
-            if not isinstance(step, Progress):
+            if isinstance(step, Progress):
+                task.progress = step
+            else:
                 report(task, "part", step)
-            elif time.monotonic() - last >= PROGRESS_INTERVAL_S:
-                last = time.monotonic()
-                report(task, "progress", step)
         return "stopped", None
     except StopIteration as stop:
         return "result", stop.value

@@ -9,7 +9,7 @@ import pytest
 
 from core.errors import InputError
 from core.records import Progress
-from fgsn_viewer.tasks import PROGRESS_INTERVAL_S, TaskRunner, describe
+from fgsn_viewer.tasks import PROGRESS_INTERVAL_MS, TaskRunner, describe
 
 
 @pytest.fixture
@@ -134,7 +134,22 @@ def test_progress_is_throttled(qtbot, tasks):
 
     with qtbot.waitSignal(tasks.finished):
         tasks.start("a", work)
-    assert 1 <= len(seen) <= 0.3 / PROGRESS_INTERVAL_S + 2
+    assert 1 <= len(seen) <= 300 / PROGRESS_INTERVAL_MS + 2
+
+
+def test_the_last_words_before_a_long_silence_are_shown(qtbot, tasks):
+    gate, seen = threading.Event(), []
+    tasks.progressed.connect(lambda _channel, progress: seen.append(progress.message))
+
+    def work():
+        for word in ("reading", "matching", "labelling"):
+            yield Progress(word)
+        gate.wait(5)
+
+    tasks.start("a", work)
+    qtbot.waitUntil(lambda: "labelling" in seen)
+    gate.set()
+    qtbot.waitUntil(lambda: tasks.is_idle)
 
 
 def test_a_quiet_task_shows_no_progress(qtbot, tasks):
