@@ -176,7 +176,7 @@ def _night(rng: np.random.Generator) -> Atmosphere:
         lit=0.3,
         lamps=1.0,
         headlights=1.0,
-        exposure=2.0,
+        exposure=1.7,
         noise=0.035,
     )
 

@@ -16,14 +16,15 @@ def leaflets(u: Array, v: Array) -> tuple[Array, Array, Array]:
     """For card coordinates (N,): whether a leaf is there, its own random number, and -1..1 across it."""
     i, j = np.floor(u), np.floor(v)
     x, y = (u - i) * _LEAFLETS, (v - j) * _LEAFLETS
+    x = (x + 0.5 * np.mod(np.floor(y), 2) + 0.3 * np.mod(i, 3)) % _LEAFLETS
     cx, cy = np.floor(x), np.floor(y)
     own = hash01(i * _LEAFLETS + cx, j * _LEAFLETS + cy, 0.5)
     turn = own * np.float32(2 * np.pi)
-    dx, dy = x - cx - 0.5, y - cy - 0.5
+    dx, dy = x - cx - 0.4 - 0.2 * own, y - cy - 0.5 + 0.3 * (own * 7 % 1 - 0.5)
     c, s = np.cos(turn), np.sin(turn)
-    along, across = (dx * c + dy * s) * np.float32(2.0), (dy * c - dx * s) * np.float32(3.3)
+    along, across = (dx * c + dy * s) * np.float32(1.75), (dy * c - dx * s) * np.float32(2.5)
     outline = along * along + across * across < 1
-    ragged = (cx - 1.5) ** 2 + (cy - 1.5) ** 2 < 2.0 + 3.2 * own
+    ragged = ((u - i) - 0.5) ** 2 + ((v - j) - 0.5) ** 2 < 0.17 + 0.12 * own
     return outline & ragged, own, across
 
 

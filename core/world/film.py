@@ -12,7 +12,7 @@ from core.world.conditions import Atmosphere
 def develop(light: Array, air: Atmosphere, pose: Rigid3d) -> Array:
     """Turn light (H, W, 3) into RGB u8; noise and drops depend on the traversal and the pose alone."""
     rng = np.random.default_rng([air.seed, *np.abs(np.frombuffer(pose.tvec.tobytes(), np.int32)).tolist()])
-    light = _glow(light.astype(np.float32))
+    light = _glow(light.astype(np.float32)) * _metered(light, air)
     if air.streaks > 0:
         light = _rain(light, rng)
     display = _tone(light * (air.white_balance * np.float32(air.exposure)) * _vignette(light.shape))
@@ -20,6 +20,13 @@ def develop(light: Array, air: Atmosphere, pose: Rigid3d) -> Array:
     grain = cv2.GaussianBlur(noise, (0, 0), 0.55)
     display = display + grain * np.float32(air.noise * 1.6) * np.sqrt(0.4 + display)
     return np.clip(display * 255 + 0.5, 0, 255).astype(np.uint8)
+
+
+def _metered(light: Array, air: Atmosphere) -> np.float32:
+    """The gain of an exposure meter that follows the scene half way; less by night."""
+    middle = float(np.exp(np.log(light[::4, ::4].mean(axis=2) + 1e-3).mean()))
+    follow = 0.1 if air.headlights > 0 else 0.5
+    return np.float32(np.clip((0.3 / middle / air.exposure) ** follow, 0.6, 1.9))
 
 
 def _tone(x: Array) -> Array:

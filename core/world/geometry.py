@@ -96,7 +96,7 @@ def _pool(site: Site) -> dict[str, tuple[int, ...]]:
         "paint": tuple(add(palette.car(rng)) for _ in range(24)),
         "dark": tuple(add(palette.grey(rng, 0.06, 0.14)) for _ in range(3)),
         "light": (add(palette.hsv(0.12, 0.03, 0.9)),),
-        "cloth": tuple(add(palette.hsv(rng.random(), rng.uniform(0.05, 0.7), rng.uniform(0.28, 0.8))) for _ in range(16)),
+        "cloth": tuple(add(palette.hsv(rng.random(), rng.uniform(0.05, 0.7), rng.uniform(0.38, 0.85))) for _ in range(16)),
         "skin": tuple(add(palette.skin(rng)) for _ in range(5)),
         "hair": tuple(add(palette.hsv(0.07, rng.uniform(0.1, 0.6), rng.uniform(0.18, 0.55))) for _ in range(5)),
     }

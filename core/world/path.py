@@ -14,7 +14,10 @@ from core.world.mesh import Mesh, grid
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StreetPath:
-    """A gently winding line: ``s`` metres along it, ``d`` metres to its left; ``points`` (N, 2) and ``heading`` (N,) at ``stations``."""
+    """A gently winding line: ``s`` metres along it, ``d`` metres to its left.
+
+    ``points`` (N, 2) m and ``heading`` (N,) rad stand at ``stations`` (N,) m.
+    """
 
     stations: Array
     points: Array

@@ -25,7 +25,7 @@ from core.world.sky import sky, sky_gradient
 from core.world.stage import Hits, Stage
 from core.world.visibility import open_sky, softened, sun_share
 
-_SUBPIXELS = ((0.33, -0.17), (-0.25, 0.33))
+_SUBPIXEL = (0.5, 0.45)  # where pixels at edges are looked at a second time
 _LAMP_RANGE_M = 120.0
 _BRIGHTEST = np.float32(12.0)
 _CHUNKS = 4  # fixed, so that the result does not depend on the number of cores
@@ -68,6 +68,7 @@ class _Surfaces:
     klass: Array
     obj: Array
     mobile: Array
+    veiled: Array
 
 
 class Renderer:
@@ -88,33 +89,15 @@ class Renderer:
         seen = _see(stages, eye, directions)
         free = open_sky(stages, seen.position, seen.normal, seen.depth, shape)
         sun = softened(sun_share(stages, seen.position, seen.normal, seen.depth, air), seen.depth, shape)
-        color = _color(seen, _points(seen, stages, directions, camera, lighting, sun, free), directions, air, lighting)
+        points = _points(seen, stages, directions, camera, lighting, sun, free)
+        color = _color(seen, points, directions, air, lighting)
         edges = _edges(seen, shape)
-        for dx, dy in _SUBPIXELS:
-            color[edges] += self._again(cam_from_world, camera, edges, (dx, dy), stages, lighting, free[edges])
-        color[edges] /= 1 + len(_SUBPIXELS)
+        color[edges] = 0.5 * (color[edges] + _again(cam_from_world, camera, edges, stages, lighting, sun[edges], free[edges]))
         fleeting = np.isin(seen.material, _FLEETING) | seen.mobile
         static = np.isfinite(seen.depth) & ~fleeting
         rgb = develop(color.reshape(*shape, 3), air, cam_from_world)
         classes = self._classes(seen, air, eye, directions, shape)
         return Rendering(rgb, seen.depth.reshape(shape), classes, static.reshape(shape), camera, cam_from_world, condition)
-
-    def _again(
-        self,
-        pose: Rigid3d,
-        camera: Camera,
-        pixels: Array,
-        shift: tuple[float, float],
-        stages: list[Stage],
-        lighting: Lighting,
-        free: Array,
-    ) -> Array:
-        """Light (N, 3) of ``pixels`` (N,) seen a part of a pixel further."""
-        eye, directions = _pixel_rays(pose, camera, pixels, shift)
-        seen = _see(stages, eye, directions)
-        sun = sun_share(stages, seen.position, seen.normal, seen.depth, lighting.air)
-        points = _points(seen, stages, directions, camera, lighting, sun, free)
-        return _color(seen, points, directions, lighting.air, lighting)
 
     def _lighting(self, pose: Rigid3d, air: Atmosphere) -> Lighting:
         heading = pose.R[2] * [1, 1, 0]
@@ -144,7 +127,7 @@ class Renderer:
     def _classes(self, seen: _Surfaces, air: Atmosphere, eye: Array, directions: Array, shape: tuple[int, int]) -> Array:
         """Class ids; a thin or bare crown keeps its class over the small gaps that it shows."""
         classes = np.where(np.isfinite(seen.depth), seen.klass, SKY).astype(np.uint8).reshape(shape)
-        veiled = self._crowns().cast(eye, directions, rounds=0).distance < seen.depth
+        veiled = seen.veiled if air.foliage == "leafy" else self._crowns().cast(eye, directions, rounds=0).distance < seen.depth
         reach = max(3, round(shape[1] * 0.016)) | 1
         wood = (classes == VEGETATION).astype(np.uint8)
         near = cv2.dilate(wood, np.ones((reach, reach), np.uint8)) > 0
@@ -167,14 +150,25 @@ def _see(stages: list[Stage], eye: Array, directions: Array) -> _Surfaces:
     distance = np.stack([h.distance for h in hits])
     which = np.argmin(distance, axis=0)
     count = len(directions)
-    seen = _Surfaces(
-        distance.min(axis=0), np.zeros((count, 3), np.float32), np.zeros((count, 3), np.float32), np.zeros((count, 2), np.float32),
-        np.zeros(count, np.uint8), np.zeros(count, np.uint8), np.zeros(count, np.int32), which == 1,
-    )  # fmt: skip
+    vectors = [np.zeros((count, 3), np.float32) for _ in range(2)]
+    bytes_ = [np.zeros(count, np.uint8) for _ in range(2)]
+    uv, obj = np.zeros((count, 2), np.float32), np.zeros(count, np.int32)
+    veiled = hits[0].veiled & (which == 0)
+    seen = _Surfaces(distance.min(axis=0), *vectors, uv, *bytes_, obj, which == 1, veiled)
     for index, (stage, hit) in enumerate(zip(stages, hits, strict=True)):
         rays = np.flatnonzero((which == index) & np.isfinite(seen.depth))
         _fill(seen, rays, stage, hit, eye, directions)
     return seen
+
+
+def _again(
+    pose: Rigid3d, camera: Camera, pixels: Array, stages: list[Stage], lighting: Lighting, sun: Array, free: Array
+) -> Array:
+    """Light (N, 3) of ``pixels`` (N,) seen half a pixel further; shadows are taken over."""
+    eye, directions = _pixel_rays(pose, camera, pixels, _SUBPIXEL)
+    seen = _see(stages, eye, directions)
+    points = _points(seen, stages, directions, camera, lighting, sun, free)
+    return _color(seen, points, directions, lighting.air, lighting)
 
 
 def _points(

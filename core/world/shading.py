@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -62,7 +63,7 @@ TEXTURES: dict[Material, Callable[[Sample], Look]] = {
 
 @dataclass(slots=True, eq=False)
 class Points:
-    """P surface points to be lit: world ``position``, unit ``normal`` (towards the eye) and unit ``view`` (from the eye), (P, 3) f32;
+    """P points to be lit: world ``position``, unit ``normal`` (to the eye) and unit ``view`` (from the eye), (P, 3) f32;
     ``uv`` (P, 2), ``footprint`` (P,) m a pixel, ``material`` and ``obj`` (P,), ``sun`` and ``open_sky`` (P,) visible shares;
     ``reflected`` (P, 3) light from the mirrored direction, NaN where nobody looked.
     """
@@ -84,7 +85,7 @@ class Points:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lighting:
-    """What lights a frame: the ``air``, ``lamps`` (L, 3) m, the eye and its heading (3,) for headlights, the leaf ``litter`` map."""
+    """What lights a frame: the ``air``, ``lamps`` (L, 3) m, the eye and its heading (3,) for headlights, the ``litter`` map."""
 
     air: Atmosphere
     objects: Objects
@@ -100,7 +101,7 @@ def radiance(points: Points, lighting: Lighting) -> Array:
     ordered = points.taken(order)
     color = np.empty((len(order), 3), np.float32)
     edges = np.flatnonzero(np.diff(ordered.material, prepend=255, append=255))
-    for start, end in zip(edges[:-1], edges[1:], strict=True):
+    for start, end in pairwise(edges):
         part = slice(int(start), int(end))
         color[part] = _lit(ordered.taken(part), Material(int(ordered.material[start])), lighting)
     result = np.empty_like(color)

@@ -38,6 +38,7 @@ class Site:
     walks: list[float] = field(default_factory=list)
     plants: dict[str, list[Plant]] = field(default_factory=dict)
     leaf_rows: list[int] = field(default_factory=list)
+    hedge_rows: list[int] = field(default_factory=list)
     needle_rows: list[int] = field(default_factory=list)
     bark_rows: list[int] = field(default_factory=list)
 
@@ -82,6 +83,8 @@ class Site:
         """Grow this world's own trees and choose its leaf and bark colours."""
         rng = self.rng
         self.leaf_rows = [self.table.add(palette.leaf(rng), palette.autumn_leaf(rng)) for _ in range(8)]
+        self.hedge_rows = [self.table.add(green, green * 0.9) for green in (palette.leaf(rng) * 0.85 for _ in range(4))]
+        self.hedge_rows.append(self.leaf_rows[0])
         self.needle_rows = [self.table.add(palette.needle(rng)) for _ in range(3)]
         self.bark_rows = [self.table.add(palette.bark(rng), params=(float(rng.random() < 0.2),)) for _ in range(5)]
         self.plants["broad"] = [broadleaf(rng, _habit(rng)) for _ in range(3)]

@@ -17,12 +17,14 @@ _STEP = np.float32(0.004)  # m past a hole before the ray goes on
 @dataclass(slots=True, eq=False)
 class Hits:
     """The first surface on each of R rays: ``distance`` (R,) in units of the ray's direction, inf where there is none;
-    ``triangle`` (R,) i64 and ``bary`` (R, 2) are meaningless there.
+    ``triangle`` (R,) i64 and ``bary`` (R, 2) are meaningless there;
+    ``veiled`` (R,) is true where the ray has passed through a leaf card.
     """
 
     distance: Array
     triangle: Array
     bary: Array
+    veiled: Array
 
 
 class Stage:
@@ -38,7 +40,7 @@ class Stage:
             self._scene.add_triangles(o3d.core.Tensor(vertices), o3d.core.Tensor(indices))
 
     def cast(self, origins: Array, directions: Array, rounds: int = 4) -> Hits:
-        """First hits of rays from (3,) or (R, 3) along (R, 3), passing up to ``rounds`` holes in leaf cards; 0 takes cards as whole."""
+        """First hits of rays from (3,) or (R, 3) along (R, 3), past ``rounds`` holes in leaf cards (0: whole cards)."""
         hits = self._first(origins, directions)
         origins = np.broadcast_to(np.asarray(origins, np.float32), directions.shape)
         rays = np.arange(len(directions))
@@ -46,6 +48,7 @@ class Stage:
             rays = rays[self._through(hits, rays)]
             if not len(rays):
                 break
+            hits.veiled[rays] = True
             passed = hits.distance[rays] + _STEP
             again = self._first(origins[rays] + directions[rays] * passed[:, None], directions[rays])
             hits.distance[rays] = passed + again.distance
@@ -65,7 +68,12 @@ class Stage:
     def _first(self, origins: Array, directions: Array) -> Hits:
         if not len(self.mesh) or not len(directions):
             count = len(directions)
-            return Hits(np.full(count, np.inf, np.float32), np.zeros(count, np.int64), np.zeros((count, 2), np.float32))
+            return Hits(
+                np.full(count, np.inf, np.float32),
+                np.zeros(count, np.int64),
+                np.zeros((count, 2), np.float32),
+                np.zeros(count, bool),
+            )
         answer = self._scene.cast_rays(_rays(origins, directions))
         triangle = answer["primitive_ids"].numpy()
         valid = triangle != o3d.t.geometry.RaycastingScene.INVALID_ID
@@ -73,6 +81,7 @@ class Stage:
             answer["t_hit"].numpy().copy(),
             np.where(valid, triangle, 0).astype(np.int64),
             answer["primitive_uvs"].numpy().copy(),
+            np.zeros(len(directions), bool),
         )
 
     def blocked(self, origins: Array, directions: Array, reach: float) -> Array:

@@ -246,7 +246,7 @@ def _boundary(site: Site, side: int, s: float, length: float, line: float) -> No
     height = float(rng.uniform(0.8, 1.5))
     if sort == "hedge":
         leaves = site.posed(hedge(rng, length, height), s, side * (line + 0.45), ground.KERB_M)
-        row = site.leaf_rows[int(rng.integers(len(site.leaf_rows)))]
+        row = site.hedge_rows[int(rng.integers(len(site.hedge_rows)))]
         site.evergreen.append(leaves.placed((0, 0, 0), obj=row))
     elif sort == "picket":
         site.put(props.picket_fence(length, height, site.table.add(palette.cladding(rng))), s, side * line, ground.KERB_M)
@@ -265,8 +265,10 @@ def _garden(site: Site, side: int, s: float, width: float, line: float) -> None:
         at, d = s + float(rng.uniform(1, width - 4.5)), side * (line + float(rng.uniform(1.8, 5)))
         if site.free(at, d, 0.6):
             shrub = bush(rng, float(rng.uniform(0.45, 1.1))).placed(site.path.at(at, d, ground.KERB_M - 0.05))
-            row = site.leaf_rows[int(rng.integers(len(site.leaf_rows)))]
-            (site.evergreen if rng.random() < 0.5 else site.deciduous).append(shrub.placed((0, 0, 0), obj=row))
+            stays = rng.random() < 0.5
+            rows = site.hedge_rows if stays else site.leaf_rows
+            chosen = shrub.placed((0, 0, 0), obj=rows[int(rng.integers(len(rows)))])
+            (site.evergreen if stays else site.deciduous).append(chosen)
 
 
 def park(site: Site) -> None:

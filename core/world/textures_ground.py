@@ -32,8 +32,10 @@ def _aggregate(u: Array, v: Array, fp: Array) -> Array:
     """Single stones that stand out of the binder, (N,) around 0."""
     near = np.clip(1.7 - fp * 32, 0, 1)
     grit = hash01(u / 0.028, v / 0.028, 0.6)
-    chips = hash01(u / 0.075, v / 0.075, 0.8)
-    return near * (0.42 * (grit - 0.5) + 0.5 * (chips > 0.965)) - 0.35 * (chips < 0.02) * np.clip(1.7 - fp * 14, 0, 1)
+    chips = hash01(u / 0.09, v / 0.09, 0.8)
+    dx, dy = fract(u / 0.09) - 0.3 - 0.4 * fract(chips * 37), fract(v / 0.09) - 0.3 - 0.4 * fract(chips * 91)
+    stone = (dx * dx + dy * dy < 0.09) * np.clip(1.7 - fp * 20, 0, 1)
+    return near * 0.4 * (grit - 0.5) + stone * (0.32 * (chips > 0.955) - 0.3 * (chips < 0.04))
 
 
 def _drains(albedo: Array, u: Array, v: Array, fp: Array) -> Array:
@@ -55,7 +57,7 @@ def _markings(albedo: Array, q: Sample) -> Array:
     edge = line(np.abs(v) - half + 0.45, 0.06, fp)
     crossing = (np.abs(fract(u / 83 + q.params[:, 2]) * 83 - 20) < 1.6) * (fract(v / 1.1) < 0.5) * (np.abs(v) < half - 0.5)
     paint = np.maximum(np.maximum(dash, edge * (half > 4)), crossing) * (style > 0.5)
-    worn = smoothstep(-0.75, 0.1, fbm(q.u, q.v, 0.5, 3, fp) + 0.25 * noise(q.u, q.v, 3.0))
+    worn = smoothstep(-0.45, 0.2, fbm(q.u, q.v, 0.35, 4, fp) + 0.35 * noise(q.u, q.v, 3.0))
     return mix(albedo, np.full(3, 0.62, np.float32), paint * worn * 0.9)
 
 

@@ -95,7 +95,7 @@ def correspondences(
     """
     rng = np.random.default_rng([seed, 55])
     y, x = np.nonzero(a.static)
-    order = rng.permutation(len(x))[: num * 12]
+    order = rng.permutation(len(x))[: max(num * 12, 20_000)]
     pixels = np.stack([x[order], y[order]], -1).astype(np.float64)
     moved, depth = transfer(a, b, pixels)
     good = _seen(b, moved, depth, tolerance, margin_px)

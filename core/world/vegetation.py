@@ -14,7 +14,7 @@ from core.world.mesh import Mesh, concat, quads, tubes
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plant:
-    """One prototype at the origin: ``wood`` stands all year, ``leaves`` fall unless ``evergreen``; ``crown`` (radius, base, top) m."""
+    """One prototype at the origin: ``wood`` stays, ``leaves`` fall unless ``evergreen``; ``crown`` is (radius, base, top) m."""
 
     wood: Mesh
     leaves: Mesh
@@ -30,8 +30,8 @@ class Habit:
     height_m: float = 8.5
     radius_m: float = 0.19
     spread: float = 0.8
-    branches: tuple[int, ...] = (8, 4, 4)
-    leaves_a_twig: int = 9
+    branches: tuple[int, ...] = (8, 5, 5)
+    leaves_a_twig: int = 6
     leaf_m: float = 0.27
 
 
@@ -77,7 +77,7 @@ def _branches(rng: np.random.Generator, parent: Segments, count: int, level: int
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
     reach = length * rng.uniform(0.45, 0.8, (len(limbs), 1))
     radius = (r0[limbs] * (1 - along[:, 0]) + r1[limbs] * along[:, 0]) * 0.62
-    return root, root + direction * reach, radius, np.maximum(radius * 0.45, 0.006)
+    return root, root + direction * reach, radius, np.maximum(radius * 0.45, 0.007)
 
 
 def _boughs(rng: np.random.Generator, trunk: Segments, count: int, habit: Habit) -> Segments:
@@ -97,7 +97,7 @@ def _boughs(rng: np.random.Generator, trunk: Segments, count: int, habit: Habit)
 
 def _leaf_cloud(rng: np.random.Generator, tips: Array, habit: Habit) -> Mesh:
     centers = np.repeat(tips, habit.leaves_a_twig, axis=0)
-    centers = centers + rng.normal(0, 1, centers.shape) * [0.34, 0.34, 0.27]
+    centers = centers + rng.normal(0, 1, centers.shape) * [0.36, 0.36, 0.28]
     middle = tips.mean(axis=0)
     return leaf_cards(rng, centers, habit.leaf_m, middle, Material.LEAF)
 

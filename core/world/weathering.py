@@ -40,29 +40,40 @@ def weathered(look: Look, q: Sample, material: Material, litter: Array) -> Look:
 
 
 def _leaves(look: Look, q: Sample, density: Array) -> Look:
+    """Two scattered layers of single leaves near by, their mean colour far away."""
     p, fp = q.point, q.footprint
-    share = np.clip(density * (0.6 + 0.7 * fbm(p[:, 0], p[:, 1], 1.6, 3)), 0, 0.9)
-    cell = 0.11
-    x = p[:, 0] / cell + 0.4 * noise(p[:, 1], p[:, 0], 0.3)
-    y = p[:, 1] / cell
-    here = hash01(x, y, 0.31)
-    dx, dy = fract(x) - 0.5, fract(y) - 0.5
-    turn = hash01(x, y, 0.77) * 3
-    along, across = dx * np.cos(turn) + dy * np.sin(turn), dy * np.cos(turn) - dx * np.sin(turn)
-    shape = ((along / 0.46) ** 2 + (across / 0.3) ** 2 < 1) & (here < share * 1.6)
-    far = np.clip(fp / 0.06 - 0.4, 0, 1)
-    cover = shape * (1 - far) + share * 0.75 * far
-    hue = hash01(y, x, 0.53) * (1 - far) + 0.5 * far
-    color = np.stack([0.36 + 0.34 * hue, 0.13 + 0.24 * hue, np.full_like(hue, 0.035)], -1)
-    shade = (0.65 + 0.5 * hash01(x + 3, y, 0.2) * (1 - far) + 0.25 * far)[:, None]
-    return Look(mix(look.albedo, color * shade, cover.astype(np.float32)), look.mirror * (1 - cover), look.emission)
+    share = np.clip(density * (0.6 + 0.8 * fbm(p[:, 0], p[:, 1], 1.6, 4)), 0, 0.92)
+    far = np.clip(fp / 0.05 - 0.4, 0, 1)
+    albedo, mirror = look.albedo, look.mirror
+    for cell, key in ((0.1, 0.31), (0.13, 0.67)):
+        cover, hue = _scattered(p[:, 0] + 10 * key, p[:, 1], cell, key, share * (1 - far))
+        albedo = mix(albedo, _leaf_color(hue), cover)
+        mirror = mirror * (1 - cover)
+    mean = _leaf_color(np.clip(0.5 + 0.3 * fbm(p[:, 1], p[:, 0], 0.5, 3, fp), 0, 1)) * 0.85
+    return Look(mix(albedo, mean, share * 0.8 * far), mirror, look.emission)
+
+
+def _scattered(x: Array, y: Array, cell: float, key: float, share: Array) -> tuple[Array, Array]:
+    """Coverage (N,) and random hue (N,) of one leaf a cell, moved and turned at random."""
+    x, y = x / cell, y / cell + 0.5 * np.floor(x / cell)
+    one, two = hash01(x, y, key), hash01(y, x, key)
+    dx, dy = fract(x) - 0.5 - 0.34 * (one - 0.5), fract(y) - 0.5 - 0.5 * (two - 0.5)
+    c, s = np.cos(one * 19), np.sin(one * 19)
+    along, across = dx * c + dy * s, dy * c - dx * s
+    shape = (along / 0.36) ** 2 + (across / (0.2 + 0.1 * np.cos(along * 9))) ** 2 < 1
+    return (shape & (fract(one * 13 + two * 7) < share)).astype(np.float32), fract(two * 31)
+
+
+def _leaf_color(hue: Array) -> Array:
+    shade = 0.6 + 0.5 * fract(hue * 17)
+    return np.stack([0.34 + 0.34 * hue, 0.12 + 0.24 * hue, np.full_like(hue, 0.035)], -1) * shade[:, None]
 
 
 def _snow(look: Look, q: Sample, material: Material) -> Look:
     p, fp = q.point, q.footprint
     rough = fbm(p[:, 0], p[:, 1] + p[:, 2], 0.7, 4, fp)
     cover = smoothstep(0.22, 0.62, q.normal[:, 2] + 0.22 * rough) * min(1.0, q.air.snow * 1.15)
-    tone = 0.95 + 0.07 * rough + 0.10 * fbm(p[:, 1], p[:, 0], 0.13, 3, fp) + 0.05 * noise(p[:, 0], p[:, 1], 4.0)
+    tone = 0.9 + 0.08 * rough + 0.2 * fbm(p[:, 1], p[:, 0], 0.22, 4, fp) + 0.05 * noise(p[:, 0], p[:, 1], 4.0)
     snow = _SNOW * tone[:, None]
     if material == Material.ASPHALT:
         cover, snow = _tracks(q, cover, snow)
@@ -84,7 +95,7 @@ def _tracks(q: Sample, cover: Array, snow: Array) -> tuple[Array, Array]:
     lane = np.where(half > 4.5, 2.0, half * 0.38)
     wheel = np.exp(-(((np.abs(np.abs(v) - lane) - 0.74) / 0.27) ** 2))
     wheel = wheel * np.clip(0.95 + 0.5 * fbm(q.u * 0.4, q.v, 1.1, 3, fp), 0, 1)
-    tread = 0.9 + 0.22 * fbm(q.u * 0.35, q.v * 2.0, 0.3, 4, fp)
+    tread = 0.92 + 0.3 * fbm(q.u * 0.5, q.v * 2.0, 0.3, 5, fp)
     used = np.clip(1 - np.abs(v) / np.maximum(half, 1), 0, 1) ** 0.5
     brown = mix(snow, np.array([0.42, 0.40, 0.38], np.float32), np.clip(0.55 * used + 0.25 * fbm(q.u, q.v, 0.6, 3, fp), 0, 0.8))
     return cover * (1 - np.clip(wheel * 1.1, 0, 0.92) * (1.15 - 0.3 * q.air.snow)), brown * tread[:, None]
