@@ -48,7 +48,9 @@ def choose_device(device: str = "auto", precision: str = "fast") -> ComputeConfi
     chosen = present[0] if device == "auto" else device
     if precision == "exact":
         return ComputeConfig(device=chosen, precision=precision, dtype=torch.float32, batch_size=1)
-    return ComputeConfig(device=chosen, precision=precision, dtype=_fast_dtype(chosen), batch_size=2 if chosen == "cpu" else 8)
+    # One crop keeps four threads busy; more at once only delay a cancellation.
+    batch_size = min(8, max(1, torch.get_num_threads() // 4)) if chosen == "cpu" else 8
+    return ComputeConfig(device=chosen, precision=precision, dtype=_fast_dtype(chosen), batch_size=batch_size)
 
 
 def available_devices() -> tuple[str, ...]:

@@ -53,13 +53,13 @@ def _find(weights: str | Path) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class CropPlan:
-    """Crops of one image: size (h, w) px at which the network sees it, and the crops along each axis."""
+    """Where the crops of one image lie along each axis of the resized image."""
 
     y: Axis
     x: Axis
 
     @property
-    def starts(self) -> list[tuple[int, int]]:
+    def crops(self) -> list[tuple[int, int]]:
         """Row-major indices (iy, ix) of all crops."""
         return [(iy, ix) for iy in range(len(self.y.starts)) for ix in range(len(self.x.starts))]
 
@@ -117,7 +117,7 @@ class Segmenter:
         y, x = plan.y, plan.x
         shape = (len(y.starts) * y.cells, self.num_labels, len(x.starts) * x.cells)
         logits = torch.empty(shape, device=self.device)
-        waiting = plan.starts
+        waiting = plan.crops
         total = len(waiting)
         while waiting:
             yield Progress(f"crop {total - len(waiting) + 1} of {total}", 0.9 * (1 - len(waiting) / total))
