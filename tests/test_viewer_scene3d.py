@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
 from PySide6.QtGui import QImage, QMouseEvent, QWheelEvent
-from PySide6.QtWidgets import QApplication, QDockWidget, QMainWindow
+from PySide6.QtWidgets import QApplication, QDockWidget, QMainWindow, QWidget
 
 from core.geometry import Camera, Rigid3d
 from core.records import ImageData, Observations, PointLabels, SceneMap
@@ -239,6 +239,45 @@ def test_dragging_orbits_and_the_wheel_zooms_where_the_mouse_is(view):
     QApplication.sendEvent(view.canvas, wheel)
     assert view.camera.distance == pytest.approx(distance / 1.2**2)
     np.testing.assert_allclose(view.camera.project(held[None], width, height)[0][0], [100, 150], atol=0.05)
+
+
+def test_resizing_keeps_the_first_look_framed_and_leaves_a_chosen_one_alone(view):
+    view.set_map(street())
+    first = view.camera
+    view.resize(640, 900)
+    QApplication.processEvents()
+    assert view.camera is not first
+    screen, _ = view.camera.project(view.content.framed, view.canvas.width(), view.canvas.height())
+    assert ((screen >= 0) & (screen <= (view.canvas.width(), view.canvas.height()))).all()
+    view.look_from("side")
+    chosen = view.camera
+    view.resize(640, 440)
+    QApplication.processEvents()
+    assert view.camera is chosen
+
+
+def test_the_tools_fit_into_a_narrow_dock(view):
+    view.resize(440, 300)
+    QApplication.processEvents()
+    assert view.width() == 440
+    right = max(child.geometry().right() for child in view.toolbar.findChildren(QWidget) if child.isVisible())
+    assert right < 440
+
+
+def test_flights_arrive_where_a_jump_would(view, qtbot):
+    view.set_map(street())
+    start = view.camera
+    view.look_from("front")
+    goal = view.camera
+    view.set_camera(start)
+    view.animated = True
+    view.look_from("front")
+    assert view.camera.distance != pytest.approx(goal.distance)
+    qtbot.waitUntil(lambda: not view.canvas.moving, timeout=5000)
+    np.testing.assert_allclose(view.camera.position, goal.position, atol=1e-6)
+    view.look_from("top")
+    view.grab_image()
+    assert view.camera.elevation == pytest.approx(np.radians(89.9))
 
 
 def test_labels_of_another_map_are_refused(view):

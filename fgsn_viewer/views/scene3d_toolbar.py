@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QButtonGroup, QHBoxLayout, QLabel, QSlider, QToolButton, QWidget
+
+_ROOM_FOR_ALL, _ROOM_FOR_PRESETS, _ROOM_AT_LEAST = 640, 580, 400  # px
 
 
 class Scene3DToolbar(QWidget):
@@ -22,7 +25,8 @@ class Scene3DToolbar(QWidget):
         self._layout = QHBoxLayout(self)
         self._layout.setContentsMargins(8, 4, 8, 4)
         self._layout.setSpacing(2)
-        self._layout.addWidget(QLabel("Points", self))
+        self._caption = QLabel("Points", self)
+        self._layout.addWidget(self._caption)
         self._layout.addSpacing(4)
         self._photo = self._button("Photo", "Colour points as the photographs show them", True)
         self._label = self._button("Labels", "Colour points by the majority label of their observations", True)
@@ -43,10 +47,19 @@ class Scene3DToolbar(QWidget):
         self._query = self._button("Query", "Go behind the query's camera: the estimate, or the truth without one", False)
         self._through = self._button("Through", "Look through the query's camera", False)
         self._fit = self._button("Fit", "Show the whole scene (F)", False)
+        self.setMinimumWidth(_ROOM_AT_LEAST)
         self._connect()
         self.show_colors("photo")
         self.show_size(3.0)
         self.show_cameras(True)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Give up what can be missed where there is little room."""
+        width = event.size().width()
+        self._caption.setVisible(width >= _ROOM_FOR_ALL)
+        for button in self._presets.values():
+            button.setVisible(width >= _ROOM_FOR_PRESETS)
+        self._size.setVisible(width >= _ROOM_FOR_PRESETS)
 
     def show_colors(self, kind: str) -> None:
         """Press the button of a colouring."""

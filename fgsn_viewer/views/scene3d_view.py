@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from PySide6.QtCore import QEvent, QObject, QPointF, Qt, QTimer, QVariantAnimation, Signal
-from PySide6.QtGui import QImage, QMouseEvent
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QImage
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from core.geometry import Array, Camera, Rigid3d
 from core.records import ImageData, PointLabels, SceneMap
 from fgsn_viewer import display3d
+from fgsn_viewer.views.eye_control import EyeControl
 from fgsn_viewer.views.orbit_camera import OrbitCamera
 from fgsn_viewer.views.scene3d_content import Scene3DContent
 from fgsn_viewer.views.scene3d_gl import Scene3DGLCanvas, opengl_available
@@ -21,9 +22,6 @@ from fgsn_viewer.views.scene3d_toolbar import Scene3DToolbar
 
 PRESETS = {"top": (-90.0, 89.9), "front": (-90.0, 0.0), "side": (0.0, 0.0)}
 _PICK_RADIUS = 8.0
-_DRAG_THRESHOLD = 4
-_SETTLE_MS = 180
-_FLIGHT_MS = 250
 
 
 class Scene3DView(QWidget):
@@ -43,14 +41,7 @@ class Scene3DView(QWidget):
         canvas_class = Scene3DGLCanvas if self.has_opengl else Scene3DPlanCanvas
         self.canvas = canvas_class(self.content, self)
         self.toolbar = Scene3DToolbar(self)
-        self.animated = True
-        self._pressed: QPointF | None = None
-        self._last = QPointF()
-        self._dragging = False
-        self._fitted = False
-        self._route = (OrbitCamera(), OrbitCamera())
-        self._flight = QVariantAnimation(self, duration=_FLIGHT_MS, startValue=0.0, endValue=1.0)
-        self._settle = QTimer(self, interval=_SETTLE_MS, singleShot=True)
+        self.eye = EyeControl(self.canvas)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)
@@ -58,13 +49,13 @@ class Scene3DView(QWidget):
         layout.addWidget(self.canvas, 1)
         self.canvas.setMinimumSize(160, 120)
         self.canvas.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        self.canvas.installEventFilter(self)
         self._connect()
         self._refresh()
 
     def _connect(self) -> None:
-        self._settle.timeout.connect(self._settled)
-        self._flight.valueChanged.connect(self._fly)
+        self.eye.clicked.connect(self._on_click)
+        self.eye.fit_requested.connect(self.fit)
+        self.eye.resized.connect(self._on_resize)
         self.toolbar.colors_chosen.connect(self._on_colors)
         self.toolbar.size_chosen.connect(self.set_point_size)
         self.toolbar.cameras_toggled.connect(self.set_cameras_visible)
@@ -132,8 +123,7 @@ class Scene3DView(QWidget):
         label = None if label is None or label < 0 else int(label)
         if label != self.content.highlight:
             self.content.highlight = label
-            self.canvas.moving = True  # a quick picture now, the whole one when the mouse rests
-            self._settle.start()
+            self.eye.hurry()
             self._refresh("colors")
 
     def set_selected_point(self, index: int | None) -> None:
@@ -152,18 +142,26 @@ class Scene3DView(QWidget):
     def camera(self) -> OrbitCamera:
         return self.canvas.camera
 
+    @property
+    def animated(self) -> bool:
+        """Whether the eye flies or jumps."""
+        return self.eye.animated
+
+    @animated.setter
+    def animated(self, enabled: bool) -> None:
+        self.eye.animated = enabled
+
     def set_camera(self, camera: OrbitCamera) -> None:
         """Move the eye there at once."""
-        self._flight.stop()
-        self._move_to(camera)
+        self.eye.look(camera)
 
     def fit(self) -> None:
         """Show the whole scene from the present direction."""
-        self._fly_to(self._framed(replace(self.camera, fov=OrbitCamera().fov)))
+        self.eye.fly_to(self._framed(replace(self.camera, fov=OrbitCamera().fov)))
 
     def look_from(self, preset: str) -> None:
         """Show the whole scene from the "top", "front" or "side"."""
-        self._fly_to(self._framed(replace(self.camera, fov=OrbitCamera().fov).looking(*PRESETS[preset])))
+        self.eye.fly_to(self._framed(replace(self.camera, fov=OrbitCamera().fov).looking(*PRESETS[preset])))
 
     def look_at_query(self) -> None:
         """Stand behind and above the query's camera, near enough to see estimate and truth apart."""
@@ -174,20 +172,18 @@ class Scene3DView(QWidget):
         if self.content.estimate is not None and self.content.truth is not None:
             apart = float(np.linalg.norm(self.content.estimate.center - self.content.truth.center))
         distance = min(max(9 * self.content.frustum_size, 3 * apart), 4 * self.content.radius)
-        self._fly_to(replace(self.camera, fov=OrbitCamera().fov).behind(posed.cam_from_local, distance))
+        self.eye.fly_to(replace(self.camera, fov=OrbitCamera().fov).behind(posed.cam_from_local, distance))
 
     def look_through_query(self) -> None:
         """Stand where the query was taken: at the estimate, or at the truth where there is none."""
         posed = self.content.estimate or self.content.truth
         if posed is not None:
             fov = 2 * np.arctan(posed.camera.height / 2 / posed.camera.K[1, 1]) if posed.camera else OrbitCamera().fov
-            self._fly_to(self.camera.through(posed.cam_from_local, 0.3 * self.content.radius, float(fov)))
+            self.eye.fly_to(self.camera.through(posed.cam_from_local, 0.3 * self.content.radius, float(fov)))
 
     def grab_image(self) -> QImage:
         """The 3D picture without the toolbar, at rest and with all points."""
-        if self._flight.state() == QVariantAnimation.State.Running:
-            self._flight.setCurrentTime(self._flight.duration())
-        self._settled()
+        self.eye.settle()
         return self.canvas.grabFramebuffer()
 
     def pick(self, position: Array) -> tuple[str, int] | None:
@@ -200,92 +196,27 @@ class Scene3DView(QWidget):
         found = display3d.nearest_point(*self.camera.project(self.content.positions, *size), position, _PICK_RADIUS)
         return None if found is None else ("point", found)
 
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Mouse and wheel of the canvas, whichever canvas it is."""
-        kind = event.type()
-        if watched is not self.canvas:
-            return super().eventFilter(watched, event)
-        if kind == QEvent.Type.MouseButtonPress:
-            self._pressed, self._last, self._dragging = event.position(), event.position(), False
-        elif kind == QEvent.Type.MouseMove and self._pressed is not None:
-            self._drag(event)
-        elif kind == QEvent.Type.MouseButtonRelease:
-            self._release(event)
-        elif kind == QEvent.Type.Wheel:
-            self._zoom(event.position(), 1.2 ** (event.angleDelta().y() / 120))
-            event.accept()
-            return True
-        elif kind == QEvent.Type.KeyPress and event.key() == Qt.Key.Key_F:
-            self.fit()
-            return True
-        elif kind == QEvent.Type.Resize and not self._fitted:
-            self._start_view()
-        return False
-
-    def _drag(self, event: QMouseEvent) -> None:
-        position = event.position()
-        self._dragging = self._dragging or (position - self._pressed).manhattanLength() >= _DRAG_THRESHOLD
-        if not self._dragging:
-            return
-        moved = position - self._last
-        self._last = position
-        pans = not event.buttons() & Qt.MouseButton.LeftButton or event.modifiers() & Qt.KeyboardModifier.ShiftModifier
-        move = self.camera.panned if pans else self.camera.orbited
-        self._interact(move(moved.x(), moved.y(), self.canvas.height()))
-
-    def _release(self, event: QMouseEvent) -> None:
-        clicked = self._pressed is not None and not self._dragging and event.button() == Qt.MouseButton.LeftButton
-        self._pressed = None
-        if clicked:
-            found = self.pick(np.array([event.position().x(), event.position().y()]))
-            if found is None:
-                self.point_picked.emit(-1)
-            else:
-                (self.camera_picked if found[0] == "camera" else self.point_picked).emit(found[1])
-
-    def _zoom(self, at: QPointF, factor: float) -> None:
-        """Zoom, holding what is under the mouse in the plane of the target."""
-        height = self.canvas.height()
-        dx, dy = self.canvas.width() / 2 - at.x(), height / 2 - at.y()
-        self._interact(self.camera.panned(dx, dy, height).zoomed(factor).panned(-dx, -dy, height))
-
-    def _interact(self, camera: OrbitCamera) -> None:
-        self._flight.stop()
-        self._fitted = True
-        self._move_to(camera)
-
-    def _move_to(self, camera: OrbitCamera) -> None:
-        self.canvas.moving = True
-        self.canvas.camera = camera
-        self.canvas.update()
-        self._settle.start()
-
-    def _settled(self) -> None:
-        self._settle.stop()
-        self.canvas.moving = False
-        self.canvas.update()
-
-    def _fly_to(self, camera: OrbitCamera) -> None:
-        if not self.animated or not self.isVisible():
-            self.set_camera(camera)
-            return
-        self._flight.stop()
-        self._route = (self.camera, camera)
-        self._flight.start()
-
-    def _fly(self, t: float) -> None:
-        start, end = self._route
-        self._move_to(start.between(end, t))
-
     def _framed(self, camera: OrbitCamera) -> OrbitCamera:
         return camera.framing(self.content.framed, max(1, self.canvas.width()), max(1, self.canvas.height()))
 
     def _start_view(self) -> None:
         """From behind and above the cameras, looking along with them; from above without OpenGL."""
-        self._fitted = False
         level = OrbitCamera(level_from_world=self.content.level)
         direction = (self.content.start_azimuth, self.content.start_elevation) if self.has_opengl else PRESETS["top"]
-        self.set_camera(self._framed(level.looking(*direction)))
+        self.eye.look(self._framed(level.looking(*direction)))
+        self.eye.touched = False
+
+    def _on_click(self, x: float, y: float) -> None:
+        found = self.pick(np.array([x, y]))
+        if found is None:
+            self.point_picked.emit(-1)
+        else:
+            (self.camera_picked if found[0] == "camera" else self.point_picked).emit(found[1])
+
+    def _on_resize(self) -> None:
+        """Keep the first look framed until the user has moved."""
+        if not self.eye.touched:
+            self._start_view()
 
     def _on_colors(self, kind: str) -> None:
         self.set_point_colors(kind)
