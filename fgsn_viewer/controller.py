@@ -73,9 +73,9 @@ class Controller(QObject):
     def _take_scene(self, scene: Scene, paths: tuple[Path, ...], query: str | None) -> None:
         self._stop_scene_tasks()
         self.state.scene = scene
-        self.noted.emit(f"opened {scene.name}: {len(scene.reference)} reference images, {len(scene.queries)} queries")
+        self._note(f"opened {scene.name}: {len(scene.reference)} reference images, {len(scene.queries)} queries")
         for note in scene.notes:
-            self.noted.emit(note)
+            self._note(note)
         self.opened.emit(paths)
         self._take_point_labels()
         try:
@@ -191,7 +191,7 @@ class Controller(QObject):
                 "all",
                 lambda: self._bench.localize_all(scene, waiting),
                 on_part=self._take_part,
-                on_result=lambda _: self.noted.emit(f"localized {len(waiting)} queries"),
+                on_result=lambda _: self._note(f"localized {len(waiting)} queries"),
                 on_failure=lambda failure: self._fail("localizing", failure),
             )
 
@@ -209,7 +209,7 @@ class Controller(QObject):
     def cancel(self) -> None:
         """Stop whatever runs; what is shown stays."""
         if not self.tasks.is_idle:
-            self.noted.emit("cancelled")
+            self._note("cancelled")
         self.tasks.cancel()
 
     # one selection, shown everywhere
@@ -295,7 +295,7 @@ class Controller(QObject):
 
     def _take_part(self, part: Any) -> None:
         if isinstance(part, Note):
-            self.noted.emit(part.sentence)
+            self._note(part.sentence)
         elif isinstance(part, Found):
             self._take_found(part.field, part.value)
 
@@ -313,7 +313,7 @@ class Controller(QObject):
     def _log_localization(self, done: Localization) -> None:
         result = done.result
         counts = f"{len(done.features)} keypoints, {len(done.matches)} matches, {result.stats.num_inliers} inliers"
-        self.noted.emit(f"{done.query.name}: {counts}" + (f"; {result.failure}" if result.failure else ""))
+        self._note(f"{done.query.name}: {counts}" + (f"; {result.failure}" if result.failure else ""))
 
     def _take_networks(self, networks: Mapping[str, Path]) -> None:
         self._networks, self._networks_known = dict(networks), True
@@ -329,8 +329,12 @@ class Controller(QObject):
         fits = labels is not None and (network is None or labels.vocabulary == network.vocabulary)
         self.state.point_labels = labels if fits else None
 
+    def _note(self, sentence: str) -> None:
+        log.info("%s", sentence)
+        self.noted.emit(sentence)
+
     def _fail(self, what: str, failure: Failure) -> None:
-        self.noted.emit(failure.sentence)
+        self._note(failure.sentence)
         self.failed.emit(what, failure)
 
     def _image(self, name: str) -> ImageData | None:

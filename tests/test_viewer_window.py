@@ -17,6 +17,7 @@ from PySide6.QtWidgets import QApplication
 from viewer_fakes import Calls, toy_pipelines, toy_scene, write_images
 
 from core.errors import InputError, SceneError
+from fgsn_viewer import palette
 from fgsn_viewer.app import ErrorRelay, build_shell
 from fgsn_viewer.bootstrap import HEAVY, UnsuitableQt, check_qt, native_order
 from fgsn_viewer.settings import Settings
@@ -226,8 +227,8 @@ def test_localize_all_fills_the_marks_of_the_tree(window):
     view.window.actions_.run_all.trigger()
     view.wait()
     marks = {name: item.text() for name, item in view.window.tree._status.items() if item.text()}
-    assert marks["snow/0001.png"] == "● 0.10 m"
-    assert marks["night/0001.png"] == "✕ no pose"
+    assert marks["snow/0001.png"] == f"{palette.OUTCOME_MARKS['good']} 0.10 m"
+    assert marks["night/0001.png"] == f"{palette.OUTCOME_MARKS['failed']} no pose"
     assert not view.window.actions_.run_all.isEnabled()
 
 
@@ -411,7 +412,8 @@ def test_a_shot_of_what_cannot_be_opened_says_so(qtbot, tmp_path):
 def test_the_window_shows_before_the_heavy_libraries_load():
     code = (
         "import sys, tempfile\nfrom PySide6.QtCore import QSettings\nfrom PySide6.QtTest import QTest\n"
-        "from fgsn_viewer.app import application, build_shell\nfrom fgsn_viewer.settings import Settings\n"
+        "from fgsn_viewer import palette
+from fgsn_viewer.app import application, build_shell\nfrom fgsn_viewer.settings import Settings\n"
         "application()\n"
         "shell = build_shell(Settings(QSettings(tempfile.mkdtemp() + '/s.ini', QSettings.Format.IniFormat)))\n"
         "shell.window.show()\nassert QTest.qWaitForWindowExposed(shell.window)\n"

@@ -100,10 +100,11 @@ class LabelModel(QAbstractTableModel):
 class _Search(QSortFilterProxyModel):
     """Keeps rows whose id or name contains the text."""
 
+    text = ""
+
     def filterAcceptsRow(self, row: int, parent: QModelIndex) -> bool:
-        text = self.filterRegularExpression().pattern().lower()
         model = self.sourceModel()
-        return any(text in str(model.index(row, column, parent).data()).lower() for column in (0, 1))
+        return any(self.text in str(model.index(row, column, parent).data()).lower() for column in (0, 1))
 
 
 class LabelTable(QWidget):
@@ -186,4 +187,5 @@ class LabelTable(QWidget):
         return [self._proxy.index(row, 0).data(ID_ROLE) for row in range(self._proxy.rowCount())]
 
     def _on_search(self, text: str) -> None:
-        self._proxy.setFilterFixedString(text)
+        self._proxy.text = text.lower().strip()
+        self._proxy.invalidate()
