@@ -412,8 +412,7 @@ def test_a_shot_of_what_cannot_be_opened_says_so(qtbot, tmp_path):
 def test_the_window_shows_before_the_heavy_libraries_load():
     code = (
         "import sys, tempfile\nfrom PySide6.QtCore import QSettings\nfrom PySide6.QtTest import QTest\n"
-        "from fgsn_viewer import palette
-from fgsn_viewer.app import application, build_shell\nfrom fgsn_viewer.settings import Settings\n"
+        "from fgsn_viewer.app import application, build_shell\nfrom fgsn_viewer.settings import Settings\n"
         "application()\n"
         "shell = build_shell(Settings(QSettings(tempfile.mkdtemp() + '/s.ini', QSettings.Format.IniFormat)))\n"
         "shell.window.show()\nassert QTest.qWaitForWindowExposed(shell.window)\n"
@@ -438,3 +437,40 @@ def test_a_qt_that_dies_on_this_python_is_refused(qt, python, refused):
 def test_torch_comes_before_the_others_except_on_macos():
     assert native_order("linux")[0] == "torch"
     assert native_order("darwin")[:2] == ("open3d", "torch")
+
+
+FLOAT = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from PySide6.QtCore import QEventLoop, QSettings, QTimer
+from PySide6.QtTest import QTest
+from fgsn_viewer.app import application, build_shell
+from fgsn_viewer.settings import Settings
+from viewer_fakes import Calls, toy_pipelines, toy_scene
+application()
+root = Path(sys.argv[2])
+scene, calls = toy_scene(root), Calls()
+calls.gate.set()
+pipelines = toy_pipelines(lambda path: scene, calls)
+shell = build_shell(Settings(QSettings(str(root / "s.ini"), QSettings.Format.IniFormat)), lambda: pipelines)
+shell.window.view3d.animated = False
+shell.window.show()
+shell.window.open([root])
+QTest.qWait(300)
+def colors():
+    picture = shell.window.view3d.grab_image()
+    return len({picture.pixel(x, y) for x in range(0, picture.width(), 3) for y in range(0, picture.height(), 3)})
+docked = colors()
+shell.window.docks["3D"].setFloating(True)
+QTest.qWait(300)
+floating = colors()
+shell.close()
+assert docked > 20 and floating > 20, (docked, floating)
+"""
+
+
+def test_the_3d_view_survives_being_floated(tmp_path):
+    command = [sys.executable, "-c", FLOAT, str(ROOT / "tests"), str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
