@@ -6,17 +6,17 @@ import json
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
 from core.errors import InputError
 from core.geometry import Array, Camera, Rigid3d
-from core.images import read_image, write_image
+from core.images import write_image
 from core.mapping.build import MapConfig, build_scene_map, select_points
-from core.mapping.labels import label_map_steps
+from core.mapping.labels import Segments, segment_points
+from core.mapping.progress import scaled
 from core.mapping.visibility import point_visibility
-from core.records import ImageData, LabelMap, Progress, Scene, SceneMap
+from core.records import ImageData, PointLabels, Progress, Scene, SceneMap
 from core.scene.correspondences import (
     FOLDER,
     POSITIONS_FOLDER,
@@ -36,18 +36,10 @@ from core.world.traversal import correspondences, plan_traversal
 REFERENCE_CONDITION = "overcast"
 GRAVITY = (0.0, 0.0, -1.0)
 _FOCAL_PER_WIDTH = 0.8
-_REFERENCE_SPACING_M = 2.0  # matching fails where the street grows much between two images
-_QUERY_LATERAL_M, _QUERY_YAW_DEG = 0.4, 7.0
 _REFERENCES_PER_QUERY = 2
 _MAX_PAIR_DISTANCE_M = 12.0
 _DEPTH_TOLERANCE = 0.03
 _JPEG_QUALITY = 92
-
-
-class Segments(Protocol):
-    """What is asked of a segmenter."""
-
-    def segment(self, image: Array) -> LabelMap: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,31 +56,38 @@ class _Shot:
 def write_scene(
     kind: str,
     seed: int,
+    conditions: Sequence[str],
+    num_reference: int,
+    num_queries: int,
+    size: tuple[int, int],
     out: str | Path,
-    conditions: Sequence[str] = CONDITIONS,
-    num_reference: int = 40,
-    num_queries: int = 8,
-    size: tuple[int, int] = (640, 480),
     segmenter: Segments | None = None,
+    *,
     name: str = "",
     weights: str = "world-100",
     pairs: bool = True,
     truth: bool = False,
+    spacing_m: float = 2.0,
+    query_lateral_m: float = 0.4,
+    query_yaw_deg: float = 7.0,
 ) -> Generator[Progress, None, Scene]:
     """Render a world and write a scene to ``out``, which must not hold anything yet; return it opened.
 
     One reference drive in overcast and, for each of ``conditions``, one drive of ``num_queries`` queries near it;
     ``size`` is width, height in px. The map is triangulated with the true poses and checked against the true depth;
     with a ``segmenter`` its points are labelled. ``pairs`` adds correspondence files (PAPER 2.1), ``truth`` depth (u16
-    PNG, cm, 0 where there is none) and classes (u8 PNG). The same arguments write the same images and map.
-    Nothing is left when the generator is closed early. Raises InputError.
+    PNG, cm, 0 where there is none) and classes (u8 PNG). Reference images follow each other at ``spacing_m`` at most;
+    queries stand beside their lane and turn by the standard deviations ``query_lateral_m``, ``query_yaw_deg``.
+    The same arguments write the same images and map. Nothing is left when the generator is closed early.
+    Raises InputError.
     """
     out = Path(out)
     _check(kind, conditions, num_reference, num_queries, size, out)
     yield Progress(f"Building the {kind} world {seed}", 0.0)
     world = build_world(kind, seed)
     camera = Camera.pinhole(*size, _FOCAL_PER_WIDTH * size[0])
-    shots = _shots(world, tuple(dict.fromkeys(conditions)), num_reference, num_queries)
+    off_lane = {"lateral_m": query_lateral_m, "yaw_deg": query_yaw_deg}
+    shots = _shots(world, tuple(dict.fromkeys(conditions)), num_reference, num_queries, spacing_m, off_lane)
     with whole_folder(out, last=SCENE_FILE) as folder:
         yield from _render_all(Renderer(world), shots, camera, folder, truth, seed if pairs else None)
         references = [shot for shot in shots if not shot.is_query]
@@ -121,10 +120,17 @@ def _check(
     check_writable(out)
 
 
-def _shots(world: World, conditions: Sequence[str], num_reference: int, num_queries: int) -> list[_Shot]:
+def _shots(
+    world: World,
+    conditions: Sequence[str],
+    num_reference: int,
+    num_queries: int,
+    spacing_m: float,
+    off_lane: dict[str, float],
+) -> list[_Shot]:
     """The reference drive is traversal 0, along the middle of the street; each condition's queries are one beside it."""
     drive_m = world.drive[1] - world.drive[0]
-    spacing_m = min(_REFERENCE_SPACING_M, drive_m / num_reference)
+    spacing_m = min(spacing_m, drive_m / num_reference)
     covered_m = spacing_m * (num_reference - 1)
     start_m = world.drive[0] + (drive_m - covered_m) / 2
     poses = plan_traversal(world, num_reference, seed=0, spacing_m=spacing_m, start_m=start_m)
@@ -132,8 +138,7 @@ def _shots(world: World, conditions: Sequence[str], num_reference: int, num_quer
     for condition in conditions if num_queries else ():
         drive = 1 + CONDITIONS.index(condition)
         step_m = covered_m / num_queries
-        place = {"spacing_m": step_m, "start_m": start_m + step_m / 2}
-        poses = plan_traversal(world, num_queries, drive, lateral_m=_QUERY_LATERAL_M, yaw_deg=_QUERY_YAW_DEG, **place)
+        poses = plan_traversal(world, num_queries, drive, spacing_m=step_m, start_m=start_m + step_m / 2, **off_lane)
         first = num_reference if condition == REFERENCE_CONDITION else 0
         shots += [_Shot(f"{condition}/{first + k:04d}.jpg", pose, condition, drive, True) for k, pose in enumerate(poses)]
     return shots
@@ -214,7 +219,7 @@ def _write_map(
         for s in references
     ]  # fmt: skip
     steps = build_scene_map(images, MapConfig())
-    scene_map = yield from _scaled(steps, 0.7, 0.9)
+    scene_map = yield from scaled(steps, 0.7, 0.9)
     depths = [_kept_depth(file) for file in _depth_files(references, folder)]
     scene_map = select_points(scene_map, agrees_with_depth(scene_map, depths))
     if not len(scene_map.points3D):
@@ -223,13 +228,12 @@ def _write_map(
         )
     labels = None
     if segmenter is not None:
-        steps = label_map_steps(scene_map, lambda image: segmenter.segment(read_image(image.path)))
-        labels = yield from _scaled(steps, 0.9, 0.99)
+        labels = yield from scaled(segment_points(scene_map, segmenter), 0.9, 0.99)
     yield Progress("Writing the map", 0.99)
     save_map(folder / "map", _completed(scene_map, labels))
 
 
-def _completed(scene_map: SceneMap, labels: object) -> SceneMap:
+def _completed(scene_map: SceneMap, labels: PointLabels | None) -> SceneMap:
     gravity = np.array(GRAVITY)
     return replace(scene_map, visibility=point_visibility(scene_map), labels=labels, gravity_in_world=gravity)
 
@@ -259,16 +263,6 @@ def agrees_with_depth(scene_map: SceneMap, depths: Sequence[Array], tolerance: f
         agrees[rows] = np.min(around, axis=0) < tolerance * z
     share = np.bincount(observations.point, agrees, minlength=len(scene_map.points3D))
     return share > 0.5 * np.bincount(observations.point, minlength=len(scene_map.points3D))
-
-
-def _scaled(steps: Generator[Progress, None, object], low: float, high: float) -> Generator[Progress, None, object]:
-    """Pass progress on as a part of the whole."""
-    while True:
-        try:
-            progress = next(steps)
-        except StopIteration as stop:
-            return stop.value
-        yield Progress(progress.message, low + (high - low) * (progress.fraction or 0.0))
 
 
 def _write_scene_file(path: Path, name: str, kind: str, weights: str) -> None:
