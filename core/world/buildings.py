@@ -317,10 +317,13 @@ def _balconies(rng: np.random.Generator, style: Style, paint: Paint) -> Mesh:
 
 def _posters(rng: np.random.Generator, style: Style, paint: Paint) -> Mesh:
     """Notices, house numbers and graffiti on the wall: marks that no second building has."""
+    bays = max(1, round(style.width_m / style.bay_m))
+    pitch = style.width_m / bays
+    room = (0.18 * pitch if style.shop else max(0.3, pitch - min(style.window_m[0], pitch * 0.84))) * 0.8
     count = int(rng.integers(2, 6))
-    x = rng.uniform(0.3, max(0.4, style.width_m - 1.8), count)
+    size = np.stack([room * rng.uniform(0.5, 1.0, count), rng.uniform(0.3, 0.9, count)], -1)
+    x = np.clip(rng.integers(0, bays + 1, count) * pitch, 0.5 * room + 0.22, style.width_m - 0.5 * room - 0.22) - size[:, 0] / 2
     z = rng.uniform(0.5, 1.6, count)
-    size = np.stack([rng.uniform(0.3, 1.3, count), rng.uniform(0.3, 0.9, count)], -1)
     face = _rects(x, x + size[:, 0], z, z + size[:, 1], -0.012)
     corner = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * 0.998 + 0.001
     uv = corner[None] + np.floor(rng.uniform(0, 4000, (count, 1, 2)))

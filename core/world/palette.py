@@ -75,7 +75,11 @@ def bark(rng: np.random.Generator) -> Array:
 
 
 def grass(rng: np.random.Generator) -> Array:
-    return hsv(rng.uniform(0.16, 0.25), rng.uniform(0.36, 0.55), rng.uniform(0.38, 0.52))
+    return hsv(rng.uniform(0.18, 0.27), rng.uniform(0.34, 0.52), rng.uniform(0.38, 0.52))
+
+
+def sign_rim(rng: np.random.Generator) -> Array:
+    return hsv(rng.choice([0.0, 0.0, 0.6, 0.14, 0.38]), rng.uniform(0.75, 0.95), rng.uniform(0.6, 0.85))
 
 
 def metal(rng: np.random.Generator) -> Array:

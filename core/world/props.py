@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from core.geometry import Array
 from core.world.classes import FENCE, POLE, TRAFFIC_LIGHT, TRAFFIC_SIGN, VOID, WALL
 from core.world.materials import Material
 from core.world.mesh import Mesh, boxes, concat, ellipsoid, quads, triangles, tubes
@@ -143,3 +144,24 @@ def post_box(obj: int) -> Mesh:
     face = np.array([[[-0.3, -0.225, 0.3], [0.3, -0.225, 0.3], [0.3, -0.225, 1.0], [-0.3, -0.225, 1.0]]])
     corner = np.array([[[0, 0], [1, 0], [1, 1], [0, 1]]]) * 0.998 + 0.001 + (obj * 13 % 4000)
     return concat([body, lid, quads(face, Material.POSTER, VOID, obj, corner)])
+
+
+POLE_TOP_M = 7.4
+
+
+def utility_pole(wood: int, metal: int) -> Mesh:
+    """A wooden pole with a crossarm along y and insulators."""
+    post = tubes([[0, 0, -0.2]], [[0, 0, POLE_TOP_M + 0.6]], 0.15, 0.1, 9, Material.BARK, POLE, wood)
+    arm = boxes([[-0.05, -1.0, POLE_TOP_M - 0.12]], [[0.05, 1.0, POLE_TOP_M]], Material.PLANK, POLE, wood)
+    y = np.array([-0.9, 0.0, 0.9])
+    foot = np.stack([np.zeros(3), y, np.full(3, POLE_TOP_M)], -1)
+    caps = tubes(foot, foot + [0, 0, 0.18], 0.04, 0.03, 6, Material.METAL, POLE, metal)
+    return concat([post, arm, caps])
+
+
+def wires(start: Array, end: Array, sag_m: float, obj: int) -> Mesh:
+    """Hanging wires from (N, 3) to (N, 3), world coordinates."""
+    share = np.linspace(0, 1, 9)[:, None, None]
+    line = start * (1 - share) + end * share
+    line[..., 2] -= sag_m * 4 * (share * (1 - share))[..., 0]
+    return tubes(line[:-1].reshape(-1, 3), line[1:].reshape(-1, 3), 0.013, 0.013, 3, Material.METAL, VOID, obj)

@@ -118,7 +118,7 @@ def _woodland(rng: np.random.Generator) -> Habit:
         radius_m=height * 0.014,
         spread=0.55,
         branches=(5, 3, 2),
-        leaves_a_twig=7,
+        leaves_a_twig=4,
         leaf_m=0.5,
     )
 

@@ -30,7 +30,8 @@ def sky(directions: Array, air: Atmosphere) -> Array:
     tone = np.clip(1.0 + 0.55 * relief - 0.28 * np.clip(shape, -1, 1) * air.clouds, 0.35, 1.5)
     color = color * (1 - 0.92 * cover[:, None]) + air.cloud_color * (0.92 * cover * tone)[:, None]
     disk = smoothstep(0.99985, 0.99996, directions @ air.sun_direction) * (1 - cover)
-    color = color + air.sun_color * (12 * disk)[:, None]
+    if air.has_shadows:
+        color = color + air.sun_color * (12 * disk)[:, None]
     if air.headlights > 0:
         color = color + _stars(directions, cover)
     return color.astype(np.float32)

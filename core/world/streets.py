@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from core.world import ground, palette, props
@@ -145,7 +147,7 @@ def _furniture(site: Site, d: float, count: int) -> None:
         site.put(props.traffic_light(metal, red, dark), at - 5, side * d, 0.1, turn)
         site.take(at - 5.4, at - 4.6, side * d - 0.4, side * d + 0.4)
     makers = (
-        lambda: props.traffic_sign(rng, metal, table.add(palette.vivid(rng), palette.hsv(0.1, 0.02, 0.95))),
+        lambda: props.traffic_sign(rng, metal, table.add(palette.sign_rim(rng), palette.hsv(0.1, 0.02, 0.95))),
         lambda: props.bin_(table.add(palette.metal(rng))),
         lambda: props.bollard(table.add(palette.metal(rng))),
         lambda: props.post_box(table.add(palette.vivid(rng), palette.vivid(rng))),
@@ -185,10 +187,26 @@ def suburban(site: Site) -> None:
     _street_trees(site, (site.half_road + verge) / 2 + 0.1, float(rng.uniform(10, 16)), "broad", 0.55)
     site.walks = [walk - 0.7, 0.7 - walk]
     _kerb_parking(site, 0.22)
+    if rng.random() < 0.6:
+        _overhead_line(site, int(rng.choice([-1, 1])) * (verge - 0.4))
     _lamps(site, verge - 0.35, 30.0)
     _furniture(site, verge - 0.4, 14)
     for _ in range(90):
         _tree_somewhere(site, walk + 3, 60, str(rng.choice(["broad", "young", "conifer", "wood"], p=[0.2, 0.2, 0.15, 0.45])))
+
+
+def _overhead_line(site: Site, d: float) -> None:
+    """Utility poles every 32 m with three wires between them."""
+    wood, metal = site.table.add(palette.bark(site.rng)), site.table.add(palette.grey(site.rng, 0.1, 0.2))
+    stations = [float(s) for s in np.arange(STREET_START_M + 6, STREET_END_M, 32.0)]
+    tops = []
+    for s in stations:
+        if site.free(s, d, 0.3):
+            site.put(props.utility_pole(wood, metal), s, d)
+            site.take(s - 0.5, s + 0.5, d - 0.5, d + 0.5)
+            tops.append(site.path.at(s, d + np.array([-0.9, 0.0, 0.9]), props.POLE_TOP_M + 0.17))
+    for start, end in pairwise(tops):
+        site.core.append(props.wires(start, end, 0.5, metal))
 
 
 def _plots(site: Site, side: int, line: float) -> None:

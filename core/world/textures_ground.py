@@ -112,16 +112,19 @@ def grass(q: Sample) -> Look:
     albedo = mix(albedo, np.array([0.16, 0.11, 0.07], np.float32), soil * 0.8)
     albedo = albedo * (np.clip(tone, 0.3, 2) * 0.95)[:, None] * q.air.turf
     if q.air.foliage == "leafy":
-        flower = (hash01(u / 0.06, v / 0.06, 0.2) > 0.985) * (fp < 0.05) * (noise(u, v, 3.1) > 0.1)
-        albedo = mix(albedo, np.array([0.75, 0.72, 0.45], np.float32), flower.astype(np.float32))
+        dx, dy = fract(u / 0.07) - 0.5, fract(v / 0.07) - 0.5
+        petals = (hash01(u / 0.07, v / 0.07, 0.2) > 0.975) & (dx * dx + dy * dy < 0.11)
+        flower = petals * np.clip(1.5 - fp * 25, 0, 1) * (noise(u, v, 3.1) > 0.1)
+        albedo = mix(albedo, np.array([0.75, 0.72, 0.45], np.float32), flower)
     return Look(albedo)
 
 
 def gravel(q: Sample) -> Look:
     u, v, fp = q.u + q.shift, q.v, q.footprint
     pebbles = hash01(u / 0.035, v / 0.035, 0.4) - 0.5
-    tone = 1 + 0.55 * pebbles * np.clip(1.8 - fp * 45, 0, 1) + 0.25 * fbm(u, v, 0.5, 4, fp) + 0.12 * noise(u, v, 3)
-    warm = np.array([1.06, 1.0, 0.88], np.float32)
+    ruts = 0.16 * np.exp(-(((np.abs(v) - 0.8) / 0.35) ** 2)) * (q.params[:, 0] > 1)
+    tone = 0.8 + 0.6 * pebbles * np.clip(1.8 - fp * 32, 0, 1) + 0.34 * fbm(u, v, 0.7, 5, fp) + 0.16 * fbm(u, v, 4, 3) - ruts
+    warm = np.array([1.0, 0.92, 0.78], np.float32)
     return Look(q.color * warm * np.clip(tone, 0.2, 2)[:, None])
 
 

@@ -31,7 +31,7 @@ class Habit:
     radius_m: float = 0.19
     spread: float = 0.8
     branches: tuple[int, ...] = (8, 5, 5)
-    leaves_a_twig: int = 6
+    leaves_a_twig: int = 3
     leaf_m: float = 0.27
 
 
@@ -67,17 +67,26 @@ def _branches(rng: np.random.Generator, parent: Segments, count: int, level: int
     start, end, r0, r1 = parent
     if level == 0:
         return _boughs(rng, parent, count * 2, habit)
-    limbs = np.repeat(np.arange(len(start)), count)
+    limbs = np.repeat(np.arange(len(start)), count)[::2]  # a limb is two segments
     along = rng.uniform(0.25, 1.0, len(limbs))[:, None]
     root = start[limbs] * (1 - along) + end[limbs] * along
     axis = end[limbs] - start[limbs]
     length = np.linalg.norm(axis, axis=1, keepdims=True)
-    turn = rng.normal(0, 0.62, (len(limbs), 3)) + [0, 0, 0.22]
+    turn = rng.normal(0, 0.62, (len(limbs), 3)) + [0, 0, 0.18]
     direction = axis / length + turn
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
-    reach = length * rng.uniform(0.45, 0.8, (len(limbs), 1))
-    radius = (r0[limbs] * (1 - along[:, 0]) + r1[limbs] * along[:, 0]) * 0.62
-    return root, root + direction * reach, radius, np.maximum(radius * 0.45, 0.007)
+    reach = length * rng.uniform(0.9, 1.5, (len(limbs), 1))
+    radius = np.maximum((r0[limbs] * (1 - along[:, 0]) + r1[limbs] * along[:, 0]) * 0.62, 0.009)
+    return _bent(rng, root, direction * reach, radius, np.maximum(radius * 0.4, 0.007))
+
+
+def _bent(rng: np.random.Generator, root: Array, run: Array, r0: Array, r1: Array) -> Segments:
+    """Limbs in two halves with a bend, the outer half rising towards the light."""
+    length = np.linalg.norm(run, axis=1, keepdims=True)
+    middle = root + run * 0.5 + rng.normal(0, 0.07, root.shape) * length
+    tip = root + run + (rng.normal(0, 0.06, root.shape) + [0, 0, 0.09]) * length
+    half = (r0 + r1) / 2
+    return np.concatenate([root, middle]), np.concatenate([middle, tip]), np.concatenate([r0, half]), np.concatenate([half, r1])
 
 
 def _boughs(rng: np.random.Generator, trunk: Segments, count: int, habit: Habit) -> Segments:
@@ -92,12 +101,12 @@ def _boughs(rng: np.random.Generator, trunk: Segments, count: int, habit: Habit)
     reach = habit.height_m * 0.36 * habit.spread * (1 - 0.75 * low**2) * rng.uniform(0.75, 1.15, count)
     direction = np.column_stack([np.cos(turn) * np.cos(rise), np.sin(turn) * np.cos(rise), np.sin(rise)])
     radius = r0[at] * 0.5
-    return root, root + direction * reach[:, None], radius, radius * 0.4
+    return _bent(rng, root, direction * reach[:, None], radius, radius * 0.4)
 
 
 def _leaf_cloud(rng: np.random.Generator, tips: Array, habit: Habit) -> Mesh:
     centers = np.repeat(tips, habit.leaves_a_twig, axis=0)
-    centers = centers + rng.normal(0, 1, centers.shape) * [0.36, 0.36, 0.28]
+    centers = centers + np.clip(rng.normal(0, 1, centers.shape), -1.8, 1.8) * [0.34, 0.34, 0.26]
     middle = tips.mean(axis=0)
     return leaf_cards(rng, centers, habit.leaf_m, middle, Material.LEAF)
 
