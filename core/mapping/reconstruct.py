@@ -19,9 +19,9 @@ _POLL_S = 0.2
 
 
 def quiet_colmap() -> None:
-    """Keep COLMAP's log to errors."""
-    pycolmap.logging.minloglevel = pycolmap.logging.ERROR.value
-    pycolmap.logging.stderrthreshold = pycolmap.logging.ERROR.value
+    """Keep COLMAP's log to what ends the process; what fails otherwise is told by InputError."""
+    pycolmap.logging.minloglevel = pycolmap.logging.FATAL.value
+    pycolmap.logging.stderrthreshold = pycolmap.logging.FATAL.value
 
 
 class MatchDatabase:

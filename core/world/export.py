@@ -38,7 +38,8 @@ GRAVITY = (0.0, 0.0, -1.0)
 _FOCAL_PER_WIDTH = 0.8
 _REFERENCES_PER_QUERY = 2
 _MAX_PAIR_DISTANCE_M = 12.0
-_DEPTH_TOLERANCE = 0.03
+_DEPTH_TOLERANCE = 0.02
+_MAP_CONFIG = MapConfig(min_track_length=2)  # the true depth tells the wrong ones of the points seen twice
 _JPEG_QUALITY = 92
 
 
@@ -218,7 +219,7 @@ def _write_map(
         ImageData(s.name, folder / "images" / s.name, s.condition, camera, s.cam_from_world)
         for s in references
     ]  # fmt: skip
-    steps = build_scene_map(images, MapConfig())
+    steps = build_scene_map(images, _MAP_CONFIG)
     scene_map = yield from scaled(steps, 0.7, 0.9)
     depths = [_kept_depth(file) for file in _depth_files(references, folder)]
     scene_map = select_points(scene_map, agrees_with_depth(scene_map, depths))
