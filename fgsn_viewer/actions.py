@@ -26,7 +26,7 @@ class Actions(QObject):
         super().__init__(window)
         self._window = window
         self.all: list[QAction] = []
-        self._in_centre: list[QAction] = []
+        self._menu_of: dict[QAction, str] = {}
         bar = window.menuBar()
         self._file_menu(bar.addMenu("&File"))
         self._scene_menu(bar.addMenu("&Scene"))
@@ -49,6 +49,7 @@ class Actions(QObject):
             action.setShortcutContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
             self._window.centre.addAction(action)
         self.all.append(action)
+        self._menu_of[action] = menu.title().replace("&", "")
         return action
 
     def _choice(self, menu: QMenu, group: QActionGroup, text: str, run: Callable[[], object], *keys: str) -> QAction:
@@ -148,6 +149,7 @@ class Actions(QObject):
         self.cancel = self._add(menu, "&Cancel", control.cancel, "Ctrl+.", tip="Stop what is running; what is shown stays")
 
     def _help_menu(self, menu: QMenu) -> None:
+        self._add(menu, "&Find an action…", self._window.show_palette, "Ctrl+K")
         self._add(menu, "&Keys", self._window.show_keys, "?")
         self._add(menu, "&About", self._window.show_about)
 
@@ -195,6 +197,10 @@ class Actions(QObject):
         self.run.setEnabled(localizable)
         self.run_all.setEnabled(waiting)
         self.cancel.setEnabled(busy)
+
+    def titled(self) -> list[tuple[str, QAction]]:
+        """Every action with its menu before its name."""
+        return [(f"{self._menu_of[action]}: {action.text().replace('&', '')}", action) for action in self.all]
 
     def key_list(self) -> list[tuple[str, str]]:
         """Every action that has a key: (keys, what it does)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from PySide6.QtCore import QByteArray, Qt, QTimer
+from PySide6.QtCore import QByteArray, QPoint, Qt, QTimer
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QImage, QPainter
 from PySide6.QtWidgets import (
     QApplication,
@@ -28,6 +28,7 @@ from fgsn_viewer.tasks import Failure
 from fgsn_viewer.theme import apply_theme
 from fgsn_viewer.views.autopsy_panel import AutopsyPanel
 from fgsn_viewer.views.banner import Banner
+from fgsn_viewer.views.command_palette import CommandPalette
 from fgsn_viewer.views.compare_view import CompareView
 from fgsn_viewer.views.label_table import LabelTable
 from fgsn_viewer.views.log_view import LogView
@@ -321,6 +322,12 @@ class MainWindow(QMainWindow):
         self.settings.theme = name
         self.actions_.themes[name].setChecked(True)
         apply_theme(QApplication.instance(), name)
+
+    def show_palette(self) -> None:
+        """Open the list of all actions over the images."""
+        palette = CommandPalette(self.actions_.titled(), self)
+        palette.move(self.mapToGlobal(QPoint((self.width() - palette.width()) // 2, 64)))
+        palette.show()
 
     def show_keys(self) -> None:
         rows = "".join(

@@ -67,7 +67,10 @@ QToolTip {{ padding: 4px; }}
 
 
 def apply_theme(app: QApplication, name: str) -> None:
-    """Dress the application in "dark" or "light"."""
+    """Dress the application in "dark" or "light"; nothing happens when it wears that already."""
+    if app.property("theme") == name:
+        return
+    app.setProperty("theme", name)
     os.environ.setdefault("QT_API", "pyside6")
     import qdarkstyle
     from qdarkstyle.dark.palette import DarkPalette

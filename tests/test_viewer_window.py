@@ -22,6 +22,7 @@ from fgsn_viewer.app import ErrorRelay, build_shell
 from fgsn_viewer.bootstrap import HEAVY, UnsuitableQt, check_qt, native_order
 from fgsn_viewer.settings import Settings
 from fgsn_viewer.shot import render_shot
+from fgsn_viewer.views.command_palette import CommandPalette
 
 ROOT = Path(__file__).resolve().parent.parent
 pytestmark = pytest.mark.gl
@@ -378,6 +379,26 @@ def test_every_key_is_used_once(window):
     keys = [key for keys, _text in window().window.actions_.key_list() for key in keys.split(", ")]
     assert len(keys) == len(set(keys))
     assert {"R", "L", "O", "H", "?"} <= set(keys)
+
+
+def test_an_action_is_found_by_a_few_letters_and_run(window):
+    view = window().open()
+    view.window.show_palette()
+    palette_ = next(w for w in QApplication.topLevelWidgets() if isinstance(w, CommandPalette) and w.isVisible())
+    QTest.keyClicks(palette_.field, "hide lab")
+    assert palette_.titles() == ["Labels: Hide labels"]
+    QTest.keyClick(palette_.field, Qt.Key.Key_Return)
+    assert view.state.overlay.mode == "off"
+
+
+def test_actions_that_cannot_run_are_not_offered(window):
+    view = window()
+    view.wait()
+    view.window.show_palette()
+    palette_ = next(w for w in QApplication.topLevelWidgets() if isinstance(w, CommandPalette) and w.isVisible())
+    assert "Localize: Run this query" not in palette_.titles()
+    assert "File: Open scene…" in palette_.titles()
+    palette_.close()
 
 
 def test_missing_networks_are_said_where_labels_would_be(window):
