@@ -202,7 +202,8 @@ class Scene:
     """What was opened. ``reference`` images make the map; ``queries`` are to be localized (poses known or None).
 
     Two photographs are a scene with one reference, one query and no map. ``notes`` are sentences for the user
-    (for instance missing images). ``weights`` names the network that the scene asks for, or "".
+    (for instance missing images). ``weights`` names the network that the scene asks for, or ""; ``start_query`` the image
+    to show first, or "". ``map_path`` is the folder that holds the map.
     """
 
     name: str
@@ -213,6 +214,8 @@ class Scene:
     kind: str = ""
     weights: str = ""
     notes: tuple[str, ...] = ()
+    map_path: Path | None = None
+    start_query: str = ""
 
     @property
     def images(self) -> tuple[ImageData, ...]:

@@ -92,9 +92,17 @@ def _add_engine_commands(command) -> None:
     world.add_argument("--num-reference", type=positive_int, default=40)
     world.add_argument("--num-queries", type=positive_int, default=8, help="queries per condition")
     world.add_argument("--size", type=parse_size, default=(640, 480), metavar="WxH")
+    world.add_argument("--name", default="", help="what the scene is called in the window")
+    world.add_argument("--spacing", type=float, default=2.0, metavar="M", help="metres between reference images")
+    world.add_argument("--lateral", type=float, default=0.4, metavar="M", help="how far queries stand beside the lane")
+    world.add_argument("--yaw", type=float, default=7.0, metavar="DEG", help="how much queries look to the side")
     world.add_argument("--no-truth", action="store_true", help="leave out depth, classes and correspondences")
     world.add_argument("--weights", default=DEFAULT_WEIGHTS, help="network that labels the map (default: %(default)s)")
     world.add_argument("--out", type=Path, required=True, metavar="DIR")
+
+    label = command("label", "label the points of an existing map with a network")
+    label.add_argument("scene", type=Path, metavar="SCENE")
+    label.add_argument("--weights", default=DEFAULT_WEIGHTS, help="a shipped name or a file (default: %(default)s)")
 
     segment = command("segment", "write the label image of each image as 16-bit PNG of the same size")
     segment.add_argument("images", nargs="+", type=Path, metavar="IMAGE")

@@ -61,9 +61,6 @@ def world(options: argparse.Namespace) -> int:
     from core.world.conditions import CONDITIONS
     from core.world.export import write_scene
 
-    unknown = sorted(set(options.conditions or ()) - set(CONDITIONS))
-    if unknown:
-        raise InputError(f"conditions {', '.join(unknown)} are not known; expected some of {', '.join(CONDITIONS)}")
     steps = write_scene(
         options.kind,
         options.seed,
@@ -72,14 +69,33 @@ def world(options: argparse.Namespace) -> int:
         options.num_queries,
         options.size,
         options.out,
-        segmenter=segmenter_for(options),
+        segmenter=segmenter_for(options) if options.weights else None,
+        name=options.name,
+        weights=options.weights,
+        pairs=not options.no_truth,
         truth=not options.no_truth,
+        spacing_m=options.spacing,
+        query_lateral_m=options.lateral,
+        query_yaw_deg=options.yaw,
     )
-    drain(steps, options)
-    scene = open_scene(options.out)
+    scene = drain(steps, options)
     points = len(scene.map.points3D) if scene.map else 0
     row = {"scene": str(options.out), "reference": len(scene.reference), "queries": len(scene.queries), "points": points}
     say(options, row, f"{options.out}: {row['reference']} reference images, {row['queries']} queries, {points} map points")
+    return 0
+
+
+def label(options: argparse.Namespace) -> int:
+    from core.mapping.labels import segment_points
+    from core.scene.map_file import save_labels
+
+    scene = open_scene(options.scene)
+    if scene.map is None or scene.map_path is None:
+        raise InputError(f"{options.scene}: has no map whose points could be labelled")
+    labels = drain(segment_points(scene.map, segmenter_for(options)), options)
+    save_labels(scene.map_path, labels)
+    row = {"map": str(scene.map_path), "vocabulary": labels.vocabulary, "points": len(labels.labels)}
+    say(options, row, f"{scene.map_path}: {row['points']} points labelled with {labels.vocabulary}")
     return 0
 
 

@@ -93,7 +93,7 @@ def _open_model(path: Path, model: Path) -> Scene:
     while named.name in ("0", "sparse") and named.parent != named:
         named = named.parent
     notes += _missing_note(scene_map.images, root)
-    return Scene(named.name, path, scene_map.images, (), scene_map, notes=notes)
+    return Scene(named.name, path, scene_map.images, (), scene_map, notes=notes, map_path=model)
 
 
 def _find_image_root(path: Path, model: Path, scene_map: SceneMap) -> Path:
@@ -132,6 +132,8 @@ def _open_scene_file(root: Path) -> Scene:
         kind=_text(table, root, "kind", ""),
         weights=weights,
         notes=notes + _missing_note(reference + queries, images),
+        map_path=root / table["map"] if scene_map else None,
+        start_query=_text(table, root, "start_query", ""),
     )
 
 
