@@ -78,8 +78,9 @@ class Controller(QObject):
             self._note(note)
         self.opened.emit(paths)
         self._take_point_labels()
+        wanted = query or scene.start_query
         try:
-            first = scene.image(query) if query else (scene.queries or scene.reference)[0]
+            first = scene.image(wanted) if wanted else (scene.queries or scene.reference)[0]
         except KeyError as error:
             self._fail("selecting", Failure(str(error.args[0])))
             first = scene.images[0]
