@@ -102,7 +102,7 @@ def build_shell(
     """Put the parts together; nothing runs and nothing is shown yet."""
     apply_theme(application(), settings.theme)
     state, tasks = ViewerState(), TaskRunner()
-    controller = Controller(state, tasks, pipelines, network if network is not None else settings.network or None)
+    controller = Controller(state, tasks, pipelines, network)
     return Shell(MainWindow(controller, settings, demo, log_file), controller, state, tasks)
 
 

@@ -250,7 +250,7 @@ class MainWindow(QMainWindow):
         self.setWindowTitle(TITLE if scene is None else f"{scene.name} – {TITLE}")
         self.pages.setCurrentIndex(0 if scene is None else 1)
         if scene is None and not self._starts:
-            self._layout = self.saveState() if self._layout is None and self.isVisible() else self._layout
+            self._layout = self._wanted_layout() if self._layout is None and self.isVisible() else self._layout
             for dock in self.docks.values():
                 dock.hide()
         elif scene is not None and self._starts:
@@ -423,8 +423,15 @@ class MainWindow(QMainWindow):
         screen = QApplication.primaryScreen().availableGeometry().size()
         self.resize(min(DEFAULT_SIZE[0], screen.width()), min(DEFAULT_SIZE[1], screen.height()))
 
+    def _wanted_layout(self) -> QByteArray:
+        """The docks as the user wants them: with the 3D view where only a missing map hid it."""
+        if self._hid_3d:
+            self.docks["3D"].show()
+            self._hid_3d = False
+        return self.saveState()
+
     def closeEvent(self, event: QCloseEvent) -> None:
-        layout = self._layout if self._starts else self.saveState()
+        layout = self._layout if self._starts else self._wanted_layout()
         if layout is not None:
             self.settings.save_window(self.saveGeometry(), layout)
         self.settings.sync()

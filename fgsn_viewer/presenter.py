@@ -97,6 +97,9 @@ class Presenter(QObject):
     def _show_references(self) -> None:
         state = self._state
         self._window.header.set_references(self._controller.ranked_references(), state.reference)
+        posed = [image.name for image in _posed(state.scene)]
+        shown = state.reference.name if state.reference is not None else None
+        self._window.view3d.set_selected_camera(posed.index(shown) if shown in posed else None)
         self._window.header.set_query(state.query, self._controller.can_localize_query())
 
     def _show_images(self) -> None:

@@ -26,15 +26,6 @@ class Settings:
         self._store.setValue("theme", value)
 
     @property
-    def network(self) -> str:
-        """The network that the user chose last, or ""."""
-        return str(self._store.value("network", "") or "")
-
-    @network.setter
-    def network(self, value: str) -> None:
-        self._store.setValue("network", value)
-
-    @property
     def folder(self) -> str:
         """Where the last file dialog was."""
         return str(self._store.value("folder", "") or "")

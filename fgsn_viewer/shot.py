@@ -91,6 +91,7 @@ def _picture(shell: Shell, view: str, size: tuple[int, int]) -> QImage:
     if view == "window":
         return window.grab_picture()
     if view == "scene3d":
+        window.view3d.toolbar.hide()
         _alone(window.view3d, size)
         window.view3d.fit()
         _process_events(0.1)

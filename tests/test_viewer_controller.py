@@ -38,7 +38,7 @@ class Bench:
         return self.scene
 
     def wait(self):
-        self._qtbot.waitUntil(lambda: self.tasks.is_idle, timeout=5000)
+        self._qtbot.waitUntil(lambda: self.tasks.is_idle, timeout=30_000)
 
     def open(self, **options):
         self.controller.start()
