@@ -35,13 +35,13 @@ Step = Progress | StepRecord
 
 
 def _pretraining() -> PretrainingConfig:
-    schedule = OptimizationConfig(iterations=1200, learning_rate=2e-3, warmup=60, precision="bf16")
+    schedule = OptimizationConfig(iterations=1500, learning_rate=2e-3, warmup=60, precision="bf16")
     return PretrainingConfig(optimization=schedule, augmentation=AugmentationConfig(crop=225, min_scale=0.8, max_scale=2.5))
 
 
 def _fgsn() -> FGSNConfig:
     schedule = OptimizationConfig(
-        iterations=900, learning_rate=4e-4, warmup=30, head_factor=10.0, head_iterations=300, precision="bf16"
+        iterations=1100, learning_rate=4e-4, warmup=30, head_factor=10.0, head_iterations=300, precision="bf16"
     )
     crops = AugmentationConfig(crop=225, min_scale=0.9, max_scale=2.5, flip=False)
     return FGSNConfig(
