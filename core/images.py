@@ -36,7 +36,12 @@ def read_image(path: str | Path) -> Array:
 def check_image(path: str | Path) -> None:
     """Raise what ``read_image`` would raise, at an eighth of the size where the format allows it (JPEG)."""
     path = Path(path)
-    if cv2.imdecode(np.frombuffer(_read_bytes(path), np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8) is None:
+    data = np.frombuffer(_read_bytes(path), np.uint8)
+    try:
+        decoded = cv2.imdecode(data, cv2.IMREAD_REDUCED_GRAYSCALE_8)
+    except cv2.error:  # fewer than eight pixels a side
+        decoded = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
+    if decoded is None:
         raise ImageError(f"{path}: not a readable image; expected one of {', '.join(sorted(IMAGE_SUFFIXES))}")
 
 

@@ -73,7 +73,8 @@ class Controller(QObject):
     def _take_scene(self, scene: Scene, paths: tuple[Path, ...], query: str | None) -> None:
         self._stop_scene_tasks()
         self.state.scene = scene
-        self._note(f"opened {scene.name}: {len(scene.reference)} reference images, {len(scene.queries)} queries")
+        counts = _count(len(scene.reference), "reference image"), _count(len(scene.queries), "query", "queries")
+        self._note(f"opened {scene.name}: {', '.join(counts)}")
         for note in scene.notes:
             self._note(note)
         self.opened.emit(paths)
@@ -192,7 +193,7 @@ class Controller(QObject):
                 "all",
                 lambda: self._bench.localize_all(scene, waiting),
                 on_part=self._take_part,
-                on_result=lambda _: self._note(f"localized {len(waiting)} queries"),
+                on_result=lambda _: self._note(f"localized {_count(len(waiting), 'query', 'queries')}"),
                 on_failure=lambda failure: self._fail("localizing", failure),
             )
 
@@ -341,3 +342,7 @@ class Controller(QObject):
     def _image(self, name: str) -> ImageData | None:
         scene = self.state.scene
         return next((image for image in scene.images if image.name == name), None) if scene is not None else None
+
+
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number:,} {one if number == 1 else many or one + 's'}"

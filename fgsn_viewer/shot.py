@@ -74,12 +74,12 @@ def _take(shell: Shell, paths: list[Path], view: str, query: str | None, size: t
 
 
 def wait_until_idle(shell: Shell, failures: list[Failure], timeout_s: float = TIMEOUT_S) -> None:
-    """Run the event loop until nothing works any more; the first failure is raised as InputError."""
+    """Run the event loop until nothing works any more. The first failure is raised, as InputError or RuntimeError."""
     end = time.monotonic() + timeout_s
     while True:
         _process_events(0.02)
         if failures:
-            raise InputError(failures[0].sentence)
+            raise (RuntimeError if failures[0].details else InputError)(failures[0].sentence)
         if shell.is_idle:
             return
         if time.monotonic() > end:

@@ -11,6 +11,7 @@ import pytest
 from viewer_fakes import NUM_LABELS, Calls, toy_pipelines, toy_scene, without_descriptors, write_images
 
 from core.errors import InputError, SceneError
+from core.images import write_image
 from fgsn_viewer.controller import Controller
 from fgsn_viewer.state import ViewerState
 from fgsn_viewer.tasks import TaskRunner
@@ -334,6 +335,16 @@ def test_the_errors_of_pair_matches_are_distances_to_epipolar_lines(bench, tmp_p
     rows = bench.controller.match_rows()
     assert np.allclose(rows.errors_px, 0)  # the toy's geometry is a sideways move: rows must agree
     assert (rows.point_ids == -1).all()
+
+
+def test_photographs_of_one_pixel_are_opened_too(bench, tmp_path):
+    for name in "ab":
+        write_image(tmp_path / f"{name}.png", np.zeros((1, 1, 3), np.uint8))
+    bench = bench()
+    bench.controller.open([tmp_path / "a.png", tmp_path / "b.png"])
+    bench.wait()
+    assert bench.failures == []
+    assert bench.state.query_image.shape == (1, 1, 3)
 
 
 def test_three_paths_are_refused_in_a_sentence(tmp_path):
