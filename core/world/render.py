@@ -17,7 +17,6 @@ from core.world.conditions import Atmosphere, atmosphere
 from core.world.film import develop
 from core.world.geometry import World
 from core.world.materials import Material
-from core.world.mesh import concat
 from core.world.mobile import mobile_mesh
 from core.world.reflection import mirrored
 from core.world.shading import Lighting, Points, radiance
@@ -82,7 +81,7 @@ class Renderer:
     def render(self, cam_from_world: Rigid3d, camera: Camera, condition: str, traversal_seed: int) -> Rendering:
         """Render one image; the same arguments give the same pixels."""
         air = atmosphere(condition, self.world.seed, traversal_seed)
-        stages = [self._standing(air.foliage), self._moving(traversal_seed)]
+        stages = [self._standing(), self._foliage(air.foliage), self._moving(traversal_seed)]
         shape = (camera.height, camera.width)
         lighting = self._lighting(cam_from_world, air)
         eye, directions = _pixel_rays(cam_from_world, camera)
@@ -107,14 +106,14 @@ class Renderer:
         near = lamps[np.linalg.norm(lamps[:, :2] - eye[:2], axis=1) < _LAMP_RANGE_M]
         return Lighting(air, self.world.objects, near, eye, heading, self._litter)
 
-    def _standing(self, foliage: str) -> Stage:
-        return self._stage(("standing", foliage), lambda: Stage(concat([self.world.core, self.world.foliage(foliage)])))
+    def _standing(self) -> Stage:
+        return self._stage(("standing", 0), lambda: Stage(self.world.core))
+
+    def _foliage(self, state: str) -> Stage:
+        return self._stage(("foliage", state), lambda: Stage(self.world.foliage(state)))
 
     def _moving(self, traversal_seed: int) -> Stage:
         return self._stage(("moving", traversal_seed), lambda: Stage(mobile_mesh(self.world, traversal_seed)))
-
-    def _crowns(self) -> Stage:
-        return self._stage(("crowns", 0), lambda: Stage(self.world.foliage("leafy")))
 
     def _stage(self, key: tuple[str, Any], make: Callable[[], Stage]) -> Stage:
         if key not in self._stages:
@@ -127,7 +126,9 @@ class Renderer:
     def _classes(self, seen: _Surfaces, air: Atmosphere, eye: Array, directions: Array, shape: tuple[int, int]) -> Array:
         """Class ids; a thin or bare crown keeps its class over the small gaps that it shows."""
         classes = np.where(np.isfinite(seen.depth), seen.klass, SKY).astype(np.uint8).reshape(shape)
-        veiled = seen.veiled if air.foliage == "leafy" else self._crowns().cast(eye, directions, rounds=0).distance < seen.depth
+        veiled = (
+            seen.veiled if air.foliage == "leafy" else self._foliage("leafy").cast(eye, directions, rounds=0).card < seen.depth
+        )
         reach = max(3, round(shape[1] * 0.016)) | 1
         wood = (classes == VEGETATION).astype(np.uint8)
         near = cv2.dilate(wood, np.ones((reach, reach), np.uint8)) > 0
@@ -146,15 +147,19 @@ def _pixel_rays(
 
 
 def _see(stages: list[Stage], eye: Array, directions: Array) -> _Surfaces:
-    hits = [stage.cast(eye, directions) for stage in stages]
+    """First surfaces of what stands, grows and moves, in this order."""
+    standing, foliage, moving = stages
+    first = [standing.cast(eye, directions, rounds=0), moving.cast(eye, directions, rounds=0)]
+    limit = np.minimum(first[0].distance, first[1].distance)
+    hits = [first[0], foliage.cast(eye, directions, limit=limit), first[1]]
     distance = np.stack([h.distance for h in hits])
     which = np.argmin(distance, axis=0)
     count = len(directions)
     vectors = [np.zeros((count, 3), np.float32) for _ in range(2)]
     bytes_ = [np.zeros(count, np.uint8) for _ in range(2)]
     uv, obj = np.zeros((count, 2), np.float32), np.zeros(count, np.int32)
-    veiled = hits[0].veiled & (which == 0)
-    seen = _Surfaces(distance.min(axis=0), *vectors, uv, *bytes_, obj, which == 1, veiled)
+    depth = distance.min(axis=0)
+    seen = _Surfaces(depth, *vectors, uv, *bytes_, obj, which == 2, hits[1].card < depth)
     for index, (stage, hit) in enumerate(zip(stages, hits, strict=True)):
         rays = np.flatnonzero((which == index) & np.isfinite(seen.depth))
         _fill(seen, rays, stage, hit, eye, directions)
@@ -178,7 +183,7 @@ def _points(
     cosine = np.clip(np.abs(np.einsum("ij,ij->i", view, seen.normal)), 0.1, 1)
     reach = np.where(np.isfinite(seen.depth), seen.depth, 0)
     footprint = (reach / camera.K[0, 0] / np.sqrt(cosine)).astype(np.float32)
-    light = mirrored(stages[0], seen.position, seen.normal, view, seen.material, lighting.objects, lighting.air)
+    light = mirrored(stages[:2], seen.position, seen.normal, view, seen.material, lighting.objects, lighting.air)
     return Points(seen.position, seen.normal, view, seen.uv, footprint, seen.material, seen.obj, sun, free, light)
 
 

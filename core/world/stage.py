@@ -18,13 +18,13 @@ _STEP = np.float32(0.004)  # m past a hole before the ray goes on
 class Hits:
     """The first surface on each of R rays: ``distance`` (R,) in units of the ray's direction, inf where there is none;
     ``triangle`` (R,) i64 and ``bary`` (R, 2) are meaningless there;
-    ``veiled`` (R,) is true where the ray has passed through a leaf card.
+    ``card`` (R,) is the distance of the first leaf card, holes included, inf where there is none.
     """
 
     distance: Array
     triangle: Array
     bary: Array
-    veiled: Array
+    card: Array
 
 
 class Stage:
@@ -39,16 +39,19 @@ class Stage:
             indices = np.arange(len(vertices), dtype=np.uint32).reshape(-1, 3)
             self._scene.add_triangles(o3d.core.Tensor(vertices), o3d.core.Tensor(indices))
 
-    def cast(self, origins: Array, directions: Array, rounds: int = 4) -> Hits:
-        """First hits of rays from (3,) or (R, 3) along (R, 3), past ``rounds`` holes in leaf cards (0: whole cards)."""
+    def cast(self, origins: Array, directions: Array, rounds: int = 4, limit: Array | float = np.inf) -> Hits:
+        """First hits of rays from (3,) or (R, 3) along (R, 3), past ``rounds`` holes in leaf cards (0: whole cards).
+
+        Rays whose hit lies beyond ``limit`` (R,) are not followed through holes.
+        """
         hits = self._first(origins, directions)
+        hits.card[:] = np.where(np.isfinite(hits.distance) & self._is_cut[hits.triangle], hits.distance, np.inf)
         origins = np.broadcast_to(np.asarray(origins, np.float32), directions.shape)
-        rays = np.arange(len(directions))
+        rays = np.flatnonzero(hits.card < limit) if rounds else np.zeros(0, np.int64)
         for _ in range(rounds):
             rays = rays[self._through(hits, rays)]
             if not len(rays):
                 break
-            hits.veiled[rays] = True
             passed = hits.distance[rays] + _STEP
             again = self._first(origins[rays] + directions[rays] * passed[:, None], directions[rays])
             hits.distance[rays] = passed + again.distance
@@ -81,7 +84,7 @@ class Stage:
             answer["t_hit"].numpy().copy(),
             np.where(valid, triangle, 0).astype(np.int64),
             answer["primitive_uvs"].numpy().copy(),
-            np.zeros(len(directions), bool),
+            _never(len(directions)),
         )
 
     def blocked(self, origins: Array, directions: Array, reach: float) -> Array:
@@ -102,3 +105,16 @@ def _rays(origins: Array, directions: Array) -> o3d.core.Tensor:
     rays[:, :3] = origins
     rays[:, 3:] = directions
     return o3d.core.Tensor(rays)
+
+
+def _never(count: int) -> Array:
+    return np.full(count, np.inf, np.float32)
+
+
+def blocked_by_any(stages: list[Stage], origins: Array, directions: Array, reach: float) -> Array:
+    """Tell (R,) which rays meet anything of any stage before ``reach``."""
+    dark = np.zeros(len(directions), bool)
+    for stage in stages:
+        rays = np.flatnonzero(~dark)
+        dark[rays] = stage.blocked(origins[rays], directions[rays], reach)
+    return dark

@@ -7,7 +7,7 @@ import numpy as np
 
 from core.geometry import Array
 from core.world.conditions import Atmosphere
-from core.world.stage import Stage
+from core.world.stage import Stage, blocked_by_any
 
 _AO_REACH_M = 5.0
 _AO_RAYS = 4
@@ -23,7 +23,8 @@ def sun_share(stages: list[Stage], position: Array, normal: Array, depth: Array,
     direction = air.sun_direction + _sphere(lit) * np.float32(0.007)
     dark = np.zeros(len(lit), bool)
     for stage in stages:
-        dark |= np.isfinite(stage.cast(start, direction, rounds=2).distance)
+        rays = np.flatnonzero(~dark)
+        dark[rays] = np.isfinite(stage.cast(start[rays], direction[rays], rounds=2).distance)
     share[lit] = ~dark
     return share
 
@@ -44,16 +45,16 @@ def open_sky(stages: list[Stage], position: Array, normal: Array, depth: Array, 
     at = index.ravel()
     solid = np.flatnonzero(np.isfinite(depth[at]))
     free = np.ones(len(at), np.float32)
-    free[solid] = _free_share(stages[0], position[at[solid]], normal[at[solid]], at[solid])
+    free[solid] = _free_share(stages[:2], position[at[solid]], normal[at[solid]], at[solid])
     small = _smooth(free.reshape(index.shape), depth[at].reshape(index.shape), normal[at].reshape(*index.shape, 3))
     return _enlarge(small, depth.reshape(shape), index).ravel()
 
 
-def _free_share(stage: Stage, position: Array, normal: Array, seed: Array) -> Array:
+def _free_share(stages: list[Stage], position: Array, normal: Array, seed: Array) -> Array:
     start = position + normal * 0.03
     free = np.zeros(len(position), np.float32)
     for ray in range(_AO_RAYS):
-        free += ~stage.blocked(start, normal + _sphere(seed * _AO_RAYS + ray), _AO_REACH_M)
+        free += ~blocked_by_any(stages, start, normal + _sphere(seed * _AO_RAYS + ray), _AO_REACH_M)
     return free / _AO_RAYS
 
 
