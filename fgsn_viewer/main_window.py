@@ -139,6 +139,7 @@ class MainWindow(QMainWindow):
         self.header.reference_chosen.connect(control.select_reference)
         self.header.step_requested.connect(control.step_query)
         self.header.localize_requested.connect(control.localize)
+        self.pose.evidence_requested.connect(self.docks["Autopsy"].raise_)
         self.compare.labels_requested.connect(control.label_pair)
         self.compare.overlay_changed.connect(control.set_overlay)
         self.compare.mode_changed.connect(lambda mode: self.actions_.modes[mode].setChecked(True))

@@ -12,12 +12,12 @@ _INK = {
     "dark": {
         "text": "#DFE1E2", "quiet": "#9DA9B5", "line": "#37414F", "focus": "#4FC3F7", "accent": "#1F6F99", "raised": "#22303D",
         "hover": "#2A3B4A", "bad": "#EF5350", "bad_back": "#3A2629", "primary_text": "#FFFFFF",
-        "back": "#19232D", "chosen": "#26506B", "deep": "#10171E",
+        "back": "#19232D", "chosen": "#26506B", "link": "#7CCBF2", "deep": "#10171E",
     },
     "light": {
         "text": "#19232D", "quiet": "#54687A", "line": "#C0C4C8", "focus": "#0277BD", "accent": "#0277BD", "raised": "#EEF1F3",
         "hover": "#E1E7EB", "bad": "#C62828", "bad_back": "#FBE9E7", "primary_text": "#FFFFFF",
-        "back": "#FAFAFA", "chosen": "#B3DDF5", "deep": "#D2D5D8",
+        "back": "#FAFAFA", "chosen": "#B3DDF5", "link": "#0B5C8A", "deep": "#D2D5D8",
     },
 }  # fmt: skip
 _SHEET = """
@@ -35,8 +35,8 @@ QPushButton#primary:hover {{ background: {focus}; }}
 QPushButton#primary:disabled {{ background: {raised}; color: {quiet}; }}
 QPushButton#choice {{ background: {raised}; border-radius: 4px; padding: 0 16px; }}
 QPushButton#choice:hover {{ background: {hover}; }}
-QPushButton#link {{ background: transparent; text-align: left; padding: 4px 0; border-radius: 4px; min-height: 20px; }}
-QPushButton#link:hover {{ background: {hover}; }}
+QPushButton#link {{ background: transparent; text-align: left; padding: 4px 0; border-radius: 4px; min-height: 20px; color: {link}; }}
+QPushButton#link:hover {{ background: transparent; text-decoration: underline; }}
 QPushButton:focus, QToolButton:focus, QComboBox:focus, QLineEdit:focus, QAbstractItemView:focus, QSlider:focus
   {{ border: 1px solid {focus}; }}
 QAbstractItemView {{ alternate-background-color: {raised}; }}

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import (
+    QFrame,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QScrollArea,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
 
 from core.records import Localization, PairMatches
 from fgsn_viewer import palette
@@ -31,6 +41,8 @@ ROWS_IN_BLOCK = 5
 class PosePanel(QWidget):
     """Passive: one setter a record."""
 
+    evidence_requested = Signal()
+
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
         self._funnel = [_Step() for _ in range(3)]
@@ -40,6 +52,9 @@ class PosePanel(QWidget):
         self._verdict.setWordWrap(True)
         self._verdict.setAlignment(Qt.AlignmentFlag.AlignTop)
         self._verdict.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+        self._evidence = QPushButton("Show the evidence", objectName="link")
+        self._evidence.setToolTip("The Autopsy tab: the numbers behind this result, and what would help")
+        self._evidence.clicked.connect(self.evidence_requested)
         self._grid = QGridLayout()
         self._grid.setHorizontalSpacing(8)
         self._grid.setVerticalSpacing(4)
@@ -74,6 +89,7 @@ class PosePanel(QWidget):
         left.addWidget(steps)
         left.addSpacing(4)
         left.addWidget(self._verdict)
+        left.addWidget(self._evidence)
         left.addStretch(1)
         right = QVBoxLayout()
         right.addLayout(self._grid)
@@ -98,6 +114,7 @@ class PosePanel(QWidget):
             verdict = f"No pose: {result.failure}"
         else:
             verdict = f"Pose {OUTCOME_WORDS[word]}" if done.error else "Pose found; its truth is not known"
+        self._evidence.setVisible(bool(cause))
         shown = "" if cause in verdict else f"\n{cause[:1].upper()}{cause[1:]}"
         self._show_verdict("failed" if result.failure else word, verdict + shown)
         rows = _error_rows(done) + _pose_rows(done) + _consistency_rows(consistency)
@@ -108,6 +125,7 @@ class PosePanel(QWidget):
         inliers = int(pair.inlier_mask.sum())
         keypoints = " + ".join(f"{count:,}" for count in pair.num_keypoints)
         self._show_funnel(keypoints, len(pair.scores), inliers, TIPS["pair inliers"])
+        self._evidence.hide()
         found = f"No epipolar geometry: {pair.failure}" if pair.failure else "Epipolar geometry found."
         self._show_verdict("failed" if pair.failure else "", f"{found}\n{why_no_pose}")
         self._fill([_ratio(inliers, len(pair.scores))] + _consistency_rows(consistency))
