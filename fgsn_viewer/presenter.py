@@ -248,7 +248,9 @@ class Presenter(QObject):
     def _image_note(self, image) -> str:
         if image is None:
             return ""
-        return "Reading…" if self._is_working() else "The image file is missing or cannot be read; the log says more."
+        if self._is_working():
+            return "Reading…"
+        return "The image was not read; the log says why." if image.path.is_file() else "The image file is missing."
 
     def _label_hint(self) -> str:
         if self._state.scene is None:
@@ -263,8 +265,8 @@ class Presenter(QObject):
             return f"{text} Open a scene or two photographs."
         if self._is_working():
             return "Localizing…" if self._controller.can_localize_query() else "Matching…"
-        if state.query is not None and state.query_image is None:
-            return f"{text} The query image is missing."
+        if state.query is not None and state.query_image is None and not state.query.path.is_file():
+            return f"{text} The image file of the query is missing."
         if self._rows is not None and what == "matches":
             return "No matches were found. Nothing in the two images looks alike enough."
         return f"{text} Localize > Run (R) makes them."

@@ -35,7 +35,7 @@ QPushButton#primary:hover {{ background: {focus}; }}
 QPushButton#primary:disabled {{ background: {raised}; color: {quiet}; }}
 QPushButton#choice {{ background: {raised}; border-radius: 4px; padding: 0 16px; }}
 QPushButton#choice:hover {{ background: {hover}; }}
-QPushButton#link {{ background: transparent; text-align: left; padding: 4px 0; border-radius: 4px; min-height: 20px; color: {link}; }}
+QPushButton#link {{ background: transparent; color: {link}; text-align: left; padding: 4px 0; min-height: 20px; }}
 QPushButton#link:hover {{ background: transparent; text-decoration: underline; }}
 QPushButton:focus, QToolButton:focus, QComboBox:focus, QLineEdit:focus, QAbstractItemView:focus, QSlider:focus
   {{ border: 1px solid {focus}; }}

@@ -241,6 +241,9 @@ def test_a_condition_counts_its_good_queries(tree):
         {f"snow/000{i}.png": Outcome(f"snow/000{i}.png", word, 1, 0.1, 0.1) for i, word in enumerate(["good", "bad"])}
     )
     assert tree._model.item(0, 1).text() == "1 of 2"
+    tree.set_outcomes({"snow/0000.png": Outcome("snow/0000.png", "good", 1, 0.1, 0.1)})
+    assert tree._model.item(0, 1).text() == "2"  # not all have been tried: no verdict on the condition
+    assert "1 localized, 1 of them" in tree._model.item(0, 1).toolTip()
 
 
 def test_the_filter_keeps_matching_images_and_whole_conditions(tree):

@@ -217,10 +217,20 @@ def test_while_work_goes_on_the_window_says_what_and_can_stop_it(window):
     view.qtbot.waitUntil(lambda: "toy keypoints" in view.window.status.message.lower())
     assert view.window.status._cancel.isVisible()
     assert view.window.pose.hint == "Localizing…"
+    view.qtbot.waitUntil(lambda: view.state.query_image is not None)
     view.window.status.cancel_requested.emit()
     view.wait()
     assert view.window.status.message == "Ready"
     assert view.window.pose.hint.startswith("No pose yet. Localize > Run (R)")
+
+
+def test_a_missing_photograph_is_said_where_it_would_be(window):
+    view = window()
+    (view.root / "scene/snow/0000.png").unlink()
+    view.open()
+    assert "image file of the query is missing" in view.window.pose.hint
+    assert view.window.compare.canvas.panes["query"].note == "The image file is missing."
+    assert view.window.compare.canvas.panes["reference"].has_image
 
 
 def test_localize_all_fills_the_marks_of_the_tree(window):

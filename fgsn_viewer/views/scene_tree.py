@@ -154,12 +154,13 @@ class SceneTree(QWidget):
             _show_status(self._status[name], outcomes.get(name))
         for count, names in self._groups:
             done = [outcomes[name] for name in names if name in outcomes]
-            good = sum(item.word in ("good", "fair") for item in done)
-            known = any(item.word != "unknown" for item in done)
+            judged = [item for item in done if item.word != "unknown"]
+            good = sum(item.word in ("good", "fair") for item in judged)
             total = count.toolTip().split()[0]
-            count.setText(f"{good} of {total}" if done and known else total)
-            if done and known:
-                count.setToolTip(f"{total} images; {len(done)} localized, {good} of them within 0.5 m and 5°")
+            count.setText(f"{good} of {total}" if judged and len(done) == len(names) else total)
+            count.setToolTip(
+                f"{total} images" + (f"; {len(done)} localized, {good} of them within 0.5 m and 5°" if judged else "")
+            )
 
     def set_query(self, name: str | None) -> None:
         """Select an image without saying so."""
