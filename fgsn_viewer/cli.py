@@ -96,6 +96,7 @@ def _add_engine_commands(command) -> None:
     world.add_argument("--spacing", type=float, default=2.0, metavar="M", help="metres between reference images")
     world.add_argument("--lateral", type=float, default=0.4, metavar="M", help="how far queries stand beside the lane")
     world.add_argument("--yaw", type=float, default=7.0, metavar="DEG", help="how much queries look to the side")
+    world.add_argument("--start-query", default="", metavar="NAME", help="the query that the window shows first")
     world.add_argument("--no-truth", action="store_true", help="leave out depth, classes and correspondences")
     world.add_argument("--weights", default=DEFAULT_WEIGHTS, help="network that labels the map (default: %(default)s)")
     world.add_argument("--out", type=Path, required=True, metavar="DIR")

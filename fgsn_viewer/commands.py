@@ -77,6 +77,7 @@ def world(options: argparse.Namespace) -> int:
         spacing_m=options.spacing,
         query_lateral_m=options.lateral,
         query_yaw_deg=options.yaw,
+        start_query=options.start_query,
     )
     scene = drain(steps, options)
     points = len(scene.map.points3D) if scene.map else 0

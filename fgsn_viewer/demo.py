@@ -31,7 +31,7 @@ def headless(out: Path, scene_path: Path = DEMO_SCENE, seed: int = 0) -> Generat
     done = yield from _localize_all(scene, seed)
     known = [(one.query.condition, one.error) for one in done if one.query.cam_from_world is not None]
     recall = recall_table(known)
-    query = telling_query(done)
+    query = scene.start_query or telling_query(done)
     figures = yield from _screenshots(scene_path, query, out)
     rows = [settings_of(row) for row in recall]
     result = {"scene": scene.name, "seed": seed, "method": "p3p", "shown_query": query, "recall": rows, "queries": _rows(done)}

@@ -71,6 +71,7 @@ def write_scene(
     spacing_m: float = 2.0,
     query_lateral_m: float = 0.4,
     query_yaw_deg: float = 7.0,
+    start_query: str = "",
 ) -> Generator[Progress, None, Scene]:
     """Render a world and write a scene to ``out``, which must not hold anything yet; return it opened.
 
@@ -79,6 +80,7 @@ def write_scene(
     with a ``segmenter`` its points are labelled. ``pairs`` adds correspondence files (PAPER 2.1), ``truth`` depth (u16
     PNG, cm, 0 where there is none) and classes (u8 PNG). Reference images follow each other at ``spacing_m`` at most;
     queries stand beside their lane and turn by the standard deviations ``query_lateral_m``, ``query_yaw_deg``.
+    ``start_query`` names the image that the window shows first.
     The same arguments write the same images and map. Nothing is left when the generator is closed early.
     Raises InputError.
     """
@@ -96,7 +98,8 @@ def write_scene(
         queries = [shot for shot in shots if shot.is_query]
         write_queries(folder / "queries.txt", {shot.name: camera for shot in queries})
         write_poses(folder / "poses.txt", {shot.name: shot.cam_from_world for shot in shots})
-        _write_scene_file(folder / SCENE_FILE, name or f"{kind.capitalize()} street {seed}", kind, weights)
+        title = name or f"{kind.capitalize()} street {seed}"
+        _write_scene_file(folder / SCENE_FILE, {"name": title, "kind": kind, "weights": weights, "start_query": start_query})
         for file in _depth_files(references, folder):
             file.unlink()
         (folder / _DEPTH).rmdir()
@@ -266,19 +269,17 @@ def agrees_with_depth(scene_map: SceneMap, depths: Sequence[Array], tolerance: f
     return share > 0.5 * np.bincount(observations.point, minlength=len(scene_map.points3D))
 
 
-def _write_scene_file(path: Path, name: str, kind: str, weights: str) -> None:
+def _write_scene_file(path: Path, own: dict[str, str]) -> None:
     entries = {
         "format": SCENE_FORMAT,
         "version": SCENE_VERSION,
-        "name": name,
-        "kind": kind,
         "images": "images",
         "map": "map",
         "reference_condition": REFERENCE_CONDITION,
         "queries": "queries.txt",
         "poses": "poses.txt",
         "gravity": list(GRAVITY),
-        "weights": weights,
+        **{key: text for key, text in own.items() if text},
     }
     # JSON's text, numbers and lists are TOML's too.
     lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in entries.items()]
