@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
 from core.records import Localization, PairMatches
 from fgsn_viewer import palette
 from fgsn_viewer.views.common import NUMBER, OUTCOME_WORDS, Emptiable, outcome_color, quiet_label, tabular_font
+from fgsn_viewer.views.error_histogram import ErrorHistogram
 
 TIPS = {
     "keypoints": "Keypoints: places in the query image that were described (RootSIFT)",
@@ -55,6 +56,7 @@ class PosePanel(QWidget):
         self._evidence = QPushButton("Show the evidence", objectName="link")
         self._evidence.setToolTip("The Autopsy tab: the numbers behind this result, and what would help")
         self._evidence.clicked.connect(self.evidence_requested)
+        self.histogram = ErrorHistogram()
         self._grid = QGridLayout()
         self._grid.setHorizontalSpacing(8)
         self._grid.setVerticalSpacing(4)
@@ -95,6 +97,7 @@ class PosePanel(QWidget):
         right.addLayout(self._grid)
         right.addStretch(1)
         row.addLayout(left, 1)
+        row.addWidget(self.histogram, 1)
         row.addLayout(right, 0)
         return body
 
@@ -117,6 +120,7 @@ class PosePanel(QWidget):
         self._evidence.setVisible(bool(cause))
         shown = "" if cause in verdict else f"\n{cause[:1].upper()}{cause[1:]}"
         self._show_verdict("failed" if result.failure else word, verdict + shown)
+        self.histogram.set_errors(None if result.failure else result.reproj_errors_px, result.config.get("max_error_px", 0.0))
         rows = _error_rows(done) + _pose_rows(done) + _consistency_rows(consistency)
         self._fill(rows)
 
@@ -126,6 +130,7 @@ class PosePanel(QWidget):
         keypoints = " + ".join(f"{count:,}" for count in pair.num_keypoints)
         self._show_funnel(keypoints, len(pair.scores), inliers, TIPS["pair inliers"])
         self._evidence.hide()
+        self.histogram.set_errors(None)
         found = f"No epipolar geometry: {pair.failure}" if pair.failure else "Epipolar geometry found."
         self._show_verdict("failed" if pair.failure else "", f"{found}\n{why_no_pose}")
         self._fill([_ratio(inliers, len(pair.scores))] + _consistency_rows(consistency))
