@@ -119,12 +119,19 @@ def frustum_size(centers: Array, radius: float) -> float:
 
 
 def view_direction(images: Sequence[ImageData], level: Array) -> tuple[float, float]:
-    """Azimuth and elevation, degrees, of an eye behind and above the cameras, looking along with them."""
-    forwards = [image.cam_from_world.R[2] for image in images if image.cam_from_world is not None]
-    mean = level @ np.mean(forwards, axis=0) if forwards else np.zeros(3)
+    """Azimuth and elevation, degrees, of an eye above the cameras, looking along with them.
+
+    A drive is seen from its side instead: along the road it would shrink to a point of the (wide) view.
+    """
+    posed = [image.cam_from_world for image in images if image.cam_from_world is not None]
+    mean = level @ np.mean([pose.R[2] for pose in posed], axis=0) if posed else np.zeros(3)
     if np.hypot(mean[0], mean[1]) < 0.2:
         return -60.0, 35.0
-    return float(np.degrees(np.arctan2(-mean[1], -mean[0]))) + 18.0, 28.0
+    ahead = mean[:2] / np.hypot(mean[0], mean[1])
+    centers = (np.array([pose.center() for pose in posed]) @ level.T)[:, :2]
+    along, across = np.ptp(centers @ ahead), np.ptp(centers @ [-ahead[1], ahead[0]])
+    turn = 64.0 if along > 3 * max(across, 1e-9) else 18.0
+    return float(np.degrees(np.arctan2(-mean[1], -mean[0]))) + turn, 28.0
 
 
 def ground_grid(center: Array, radius: float, height: float, level: Array) -> tuple[Array, float]:

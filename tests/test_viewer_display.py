@@ -297,3 +297,13 @@ def test_segments_are_cut_at_the_near_plane():
 @pytest.mark.parametrize(("size", "step"), [(0.9, 0.5), (1.0, 1.0), (3.7, 2.0), (70.0, 50.0), (0.012, 0.01)])
 def test_grid_cells_have_round_sizes(size, step):
     assert display3d.nice_step(size) == pytest.approx(step)
+
+
+def test_a_drive_is_seen_from_its_side_and_a_single_place_along_its_cameras():
+    drive = [ImageData(f"{i}", Path(f"{i}"), "", None, Rigid3d.from_rotation(np.eye(3), [0, 0, -4.0 * i])) for i in range(20)]
+    level = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])  # the camera's z is level, its y points down
+    along, _ = display3d.view_direction(drive[:1], level)
+    aside, _ = display3d.view_direction(drive, level)
+    behind = -90.0  # the cameras look along the level y
+    assert abs(along - behind) < 30
+    assert 45 < abs(aside - behind) < 90

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QBrush, QColor
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QVBoxLayout, QWidget
 
 from core.geometry import Array
 from fgsn_viewer import palette
@@ -15,9 +15,9 @@ BIN_PX = 1.0
 
 
 def count_errors(errors_px: Array) -> Array:
-    """Count (M,) errors in (NUM_BINS,) bins of BIN_PX; larger ones, and points behind the camera (NaN), go into the last."""
+    """Count (M,) errors in (NUM_BINS + 1,) bins of BIN_PX; the last counts larger ones and points behind the camera (NaN)."""
     bins = np.nan_to_num(errors_px / BIN_PX, nan=np.inf)
-    return np.bincount(np.minimum(bins, NUM_BINS - 1).astype(np.int64), minlength=NUM_BINS)
+    return np.bincount(np.minimum(bins, NUM_BINS).astype(np.int64), minlength=NUM_BINS + 1)
 
 
 class ErrorHistogram(QWidget):
@@ -29,13 +29,13 @@ class ErrorHistogram(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         self.setToolTip(
-            "Reprojection errors of all matches under the returned pose, in bins of 1 px; the last bin holds all larger ones.\n"
+            "Reprojection errors of all matches under the returned pose, in bins of 1 px.\n"
             "Inliers are filled, outliers hatched. A second peak just beyond the limit speaks for wrong intrinsics."
         )
         self.hide()
 
     def sizeHint(self) -> QSize:
-        return QSize(300, 132)
+        return QSize(360, 140)
 
     def set_errors(self, errors_px: Array | None, limit_px: float = 0.0) -> None:
         """Show (M,) errors, inliers up to ``limit_px``; None hides the plot."""
@@ -44,7 +44,9 @@ class ErrorHistogram(QWidget):
             return
         if self._plot is None:
             self._plot = self._make_plot()
-        self._draw(count_errors(errors_px), limit_px)
+        counts = count_errors(errors_px)
+        self._draw(counts[:-1], limit_px)
+        self._note_the_rest(int(counts[-1]), int(counts[:-1].max()))
 
     def _make_plot(self):
         import pyqtgraph
@@ -53,7 +55,9 @@ class ErrorHistogram(QWidget):
         plot.setMenuEnabled(False)
         plot.setMouseEnabled(False, False)
         plot.hideButtons()
-        plot.getPlotItem().setLabel("bottom", "reprojection error, px")
+        plot.setFrameShape(QFrame.Shape.NoFrame)
+        plot.setStyleSheet("border: none")  # the theme draws one
+        plot.getPlotItem().setLabel("bottom", "error, px")
         plot.getPlotItem().setLabel("left", "matches")
         self.layout().addWidget(plot)
         return plot
@@ -79,3 +83,10 @@ class ErrorHistogram(QWidget):
         self._plot.addItem(line)
         self._plot.setXRange(0, NUM_BINS * BIN_PX, padding=0.01)
         self._plot.setYRange(0, max(1, int(counts.max())), padding=0.02)
+
+    def _note_the_rest(self, count: int, top: int) -> None:
+        import pyqtgraph
+
+        note = pyqtgraph.TextItem(f"{count} beyond", color=palette.BAD, anchor=(1, 0))
+        note.setPos(NUM_BINS * BIN_PX, max(1, top))
+        self._plot.addItem(note)
