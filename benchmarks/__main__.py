@@ -1,4 +1,4 @@
-"""`python -m benchmarks [engine] [pose] [window]`: print the speed tables; every ratio is of one run on one machine."""
+"""`python -m benchmarks [engine] [pose] [window] [world]`: print the speed tables; every ratio is of one run on one machine."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ TITLES = {
     "engine": "Engine: PSPNet-101, K = 100, 1024 x 768",
     "pose": "Pose estimation on the same matches",
     "window": "Window",
+    "world": "Seasons world, 640 x 480",
 }
 
 
