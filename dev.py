@@ -48,7 +48,10 @@ SYSTEM_LIBRARIES = {
     "libgomp.so.1": "libgomp1",
     "libusb-1.0.so.0": "libusb-1.0-0",
 }
-FONT_FOLDER, FONT_PACKAGE = Path("/usr/share/fonts/truetype/dejavu"), "fonts-dejavu-core"
+FONT_FOLDERS, FONT_PACKAGE = (
+    ("/usr/share/fonts", "/usr/local/share/fonts", "~/.fonts", "~/.local/share/fonts"),
+    "fonts-dejavu-core",
+)
 VIRTUAL_SCREEN = ("xvfb", "libgl1-mesa-dri")
 
 
@@ -103,6 +106,14 @@ def venv_python() -> Path:
     return VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
+def has_venv() -> bool:
+    """Whether the virtual environment is there and whole; one that was interrupted has no pip."""
+    return (
+        venv_python().exists()
+        and subprocess.run([str(venv_python()), "-m", "pip", "--version"], capture_output=True).returncode == 0
+    )
+
+
 def call(*arguments: str) -> int:
     """Run the virtual environment's Python in the project folder and return its exit code."""
     return subprocess.run([str(venv_python()), *arguments], cwd=ROOT).returncode
@@ -115,10 +126,10 @@ def set_up(window: bool) -> None:
     wanted = hashlib.sha256((ROOT / "pyproject.toml").read_bytes() + (ROOT / "constraints.txt").read_bytes()).hexdigest()
     if STAMP.is_file() and venv_python().exists() and STAMP.read_text() == wanted:
         return
-    if not venv_python().exists():
+    if not has_venv():
         print("making the virtual environment .venv", file=sys.stderr)
         venv.EnvBuilder(with_pip=True, clear=VENV.exists()).create(VENV)
-    print("installing the pinned packages (about 1 GB, some minutes)", file=sys.stderr)
+    print("installing the pinned packages (1 GB to download; several where torch comes with CUDA)", file=sys.stderr)
     command = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-c", "constraints.txt", "-e", ".[dev]")
     if call(*command) != 0:
         raise SetupError("pip could not install the packages in constraints.txt; its message is above")
@@ -127,15 +138,20 @@ def set_up(window: bool) -> None:
 
 def missing_system_packages(window: bool) -> list[str]:
     """Debian's names of what is not there yet."""
-    missing = [] if importlib.util.find_spec("ensurepip") else ["python3-venv"]
+    missing = [] if importlib.util.find_spec("ensurepip") or has_venv() else ["python3-venv"]
     if not window:
         return missing
     missing += [package for library, package in SYSTEM_LIBRARIES.items() if not loads(library)]
-    if not FONT_FOLDER.is_dir():
+    if not has_font():
         missing.append(FONT_PACKAGE)
     if not has_display() and shutil.which("Xvfb") is None:
         missing += VIRTUAL_SCREEN
     return missing
+
+
+def has_font() -> bool:
+    folders = [Path(folder).expanduser() for folder in FONT_FOLDERS]
+    return any(next(folder.rglob(suffix), None) for folder in folders for suffix in ("*.ttf", "*.otf"))
 
 
 def loads(library: str) -> bool:

@@ -112,8 +112,7 @@ def train_shipped_models(
         (clusters_name, clusters, clusters_name, None),
     ):
         path = run.out / f"{name}.safetensors"
-        if not path.is_file():
-            save_network(path, network, run.info(vocabulary, network, names), torch.float16)
+        save_network(path, network, run.info(vocabulary, network, names), torch.float16)
         report = yield from _evaluation(run, path, held_out)
         card = model_card(name, run.config, seed, command, data, report)
         write_atomic(run.out / f"{name}.md", lambda temporary, text=card: Path(temporary).write_text(text, encoding="utf-8"))
