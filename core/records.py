@@ -352,7 +352,7 @@ class Progress:
 
 
 def setting(default: Any, *, unit: str = "", minimum: float | None = None, maximum: float | None = None, help: str) -> Any:
-    """A field of a config record; panels and the command line are generated from the metadata."""
+    """A field of a config record that says its unit, its range and what it does, for whoever shows or checks it."""
     return field(default=default, metadata={"unit": unit, "min": minimum, "max": maximum, "help": help})
 
 
