@@ -14,6 +14,7 @@ from core.errors import InputError
 from core.images import IMAGE_SUFFIXES, read_image, write_image
 from core.records import ImageData, Localization, Progress, Scene
 from core.scene.scene import open_scene
+from core.steps import finish
 
 
 def view(options: argparse.Namespace) -> int:
@@ -252,13 +253,10 @@ def segmenter_for(options: argparse.Namespace):
 
 def drain(steps: Generator[Any, None, Any], options: argparse.Namespace) -> Any:
     """Run a generator to its end, showing its progress; return what it returns."""
-    while True:
-        try:
-            progress(options, next(steps))
-        except StopIteration as end:
-            if not options.quiet and sys.stderr.isatty():
-                sys.stderr.write("\n")
-            return end.value
+    result = finish(steps, lambda step: progress(options, step))
+    if not options.quiet and sys.stderr.isatty():
+        sys.stderr.write("\n")
+    return result
 
 
 def progress(options: argparse.Namespace, step: Progress) -> None:

@@ -12,6 +12,7 @@ from core.evaluation.report import Figure, html_report
 from core.images import write_atomic
 from core.records import Localization, Progress, Scene, settings_of
 from core.scene.scene import open_scene
+from core.steps import finish
 
 DEMO_SCENE = Path(__file__).resolve().parent.parent / "resources" / "demo"
 
@@ -55,13 +56,7 @@ def _localize_all(scene: Scene, seed: int) -> Generator[Progress, None, list[Loc
         raise InputError(f"{scene.root}: the demo needs a scene with a map and queries")
     done = []
     for number, query in enumerate(scene.queries):
-        steps = localize(query, scene.map, seed=seed)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                done.append(end.value)
-                break
+        done.append(finish(localize(query, scene.map, seed=seed)))
         yield Progress(f"localized {query.name}", (number + 1) / len(scene.queries))
     return done
 

@@ -14,8 +14,8 @@ from core.localizer.features import extract_features, quantize_descriptors
 from core.localizer.matching import MatchConfig, match_features
 from core.localizer.pipeline import LocalizerConfig, localize, matches_seen_in
 from core.localizer.ransac import RansacConfig
-from core.localizer.steps import finish
 from core.records import ImageData, Observations, Progress, SceneMap
+from core.steps import finish
 
 CAMERA = Camera("PINHOLE", 320, 240, [280, 290, 150, 125])
 POSE = Rigid3d([0.9, 0.1, -0.2, 0.3], [1.0, 2.0, 3.0])

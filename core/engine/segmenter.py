@@ -20,6 +20,7 @@ from core.engine.weights import NetworkInfo, Preprocessing, load_network
 from core.errors import InputError, WeightsError
 from core.geometry import Array
 from core.records import LabelMap, Progress
+from core.steps import finish
 
 MODELS = Path(resources.__file__).parent / "models"
 BAND_PIXELS = 2 << 20  # resized at once
@@ -95,12 +96,7 @@ class Segmenter:
 
     def segment(self, image: Array) -> LabelMap:
         """Label every pixel of an RGB image (H, W, 3) u8."""
-        steps = self.segment_steps(image)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as done:
-                return done.value
+        return finish(self.segment_steps(image))
 
     def segment_steps(self, image: Array) -> Generator[Progress, None, LabelMap]:
         """As ``segment``, one step a batch of crops and then one a band of rows; returns the LabelMap."""

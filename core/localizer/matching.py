@@ -10,8 +10,8 @@ import numpy as np
 from core.errors import InputError
 from core.geometry import Array
 from core.localizer.features import dequantize_descriptors
-from core.localizer.steps import finish
 from core.records import Features, Matches2D3D, Progress, SceneMap, setting
+from core.steps import finish
 
 _QUERY_CHUNK = 1024
 _MAP_CHUNK = 16_384  # one block of similarities is 64 MB, whatever the size of the map

@@ -11,9 +11,9 @@ import poselib
 from core.geometry import Array
 from core.localizer.features import FeatureConfig, extract_features
 from core.localizer.matching import MatchConfig, match_features
-from core.localizer.steps import finish
 from core.localizer.uncertainty import log10_false_alarms
 from core.records import Features, PairMatches, Progress, setting
+from core.steps import finish
 
 MIN_MATCHES = 8
 _SAMPLE = 7

@@ -15,7 +15,6 @@ from core.images import read_image
 from core.localizer.features import FeatureConfig, extract_features, extractor_id
 from core.localizer.matching import MatchConfig, match_to_map_steps, require_matchable
 from core.localizer.ransac import RansacConfig, estimate_pose
-from core.localizer.steps import within
 from core.records import (
     ImageData,
     LabelMap,
@@ -27,6 +26,7 @@ from core.records import (
     setting,
     settings_of,
 )
+from core.steps import scaled
 
 Method = Callable[[Matches2D3D, SceneMap, LabelMap | None], Array | None]
 """Choose the matches (M,) bool that RANSAC may use, from what their labels say; None keeps all."""
@@ -69,7 +69,7 @@ def localize(
     image = read_image(query.path) if image is None else image
     _require_size(query, image)
     features = extract_features(image, config.features)
-    matches = yield from within(0.3, 0.9, match_to_map_steps(features, scene_map, config.matching))
+    matches = yield from scaled(match_to_map_steps(features, scene_map, config.matching), 0.3, 0.9)
     yield Progress("Estimating the pose", 0.9)
     keep = method(matches, scene_map, labels)
     result = estimate_pose(matches, scene_map, query.camera, config.ransac, seed, keep=keep, method=config.method)

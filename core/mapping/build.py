@@ -16,7 +16,6 @@ from core.localizer.features import FeatureConfig, dequantize_descriptors, extra
 from core.mapping.inputs import fit_camera, images_with_poses, poses_known
 from core.mapping.labels import Segments, segment_points
 from core.mapping.pairs import all_pairs, mutual_matches, near_epipolar_lines, near_pairs, similar_pairs
-from core.mapping.progress import scaled
 from core.mapping.reconstruct import (
     MatchDatabase,
     known_geometry,
@@ -31,6 +30,7 @@ from core.records import ImageData, Observations, Progress, SceneMap, setting
 from core.scene.colmap import ColmapModel, observations_of
 from core.scene.folders import check_writable
 from core.scene.map_file import save_map
+from core.steps import scaled
 
 
 @dataclass(frozen=True, kw_only=True)

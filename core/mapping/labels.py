@@ -11,6 +11,7 @@ from core.geometry import Array
 from core.images import read_image
 from core.records import ImageData, LabelMap, PointLabels, Progress, SceneMap
 from core.scene.colmap import rows_by_image
+from core.steps import finish
 
 
 class Segments(Protocol):
@@ -26,12 +27,7 @@ def segment_points(scene_map: SceneMap, segmenter: Segments) -> Generator[Progre
 
 def label_map(scene_map: SceneMap, labels: Callable[[ImageData], LabelMap] | Iterable[LabelMap]) -> PointLabels:
     """Vote as ``label_map_steps`` does, in one call."""
-    steps = label_map_steps(scene_map, labels)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            return stop.value
+    return finish(label_map_steps(scene_map, labels))
 
 
 def label_map_steps(

@@ -14,7 +14,6 @@ from core.geometry import Array, Camera, Rigid3d
 from core.images import write_image
 from core.mapping.build import MapConfig, build_scene_map, select_points
 from core.mapping.labels import Segments, segment_points
-from core.mapping.progress import scaled
 from core.mapping.visibility import point_visibility
 from core.records import ImageData, PointLabels, Progress, Scene, SceneMap
 from core.scene.correspondences import (
@@ -28,6 +27,7 @@ from core.scene.folders import check_writable, whole_folder
 from core.scene.list_files import write_poses, write_queries
 from core.scene.map_file import save_map
 from core.scene.scene import SCENE_FILE, SCENE_FORMAT, SCENE_VERSION, open_scene
+from core.steps import scaled
 from core.world.conditions import CONDITIONS
 from core.world.geometry import KINDS, World, build_world
 from core.world.render import Renderer, Rendering
