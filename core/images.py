@@ -27,22 +27,36 @@ def read_image(path: str | Path) -> Array:
     """
     path = Path(path)
     data = _read_bytes(path)
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    image = _decode(data, cv2.IMREAD_COLOR_RGB)
     if image is None:
-        raise ImageError(f"{path}: not a readable image; expected one of {', '.join(sorted(IMAGE_SUFFIXES))}")
+        raise _unreadable(path, data)
     return image
 
 
 def check_image(path: str | Path) -> None:
     """Raise what ``read_image`` would raise, at an eighth of the size where the format allows it (JPEG)."""
     path = Path(path)
-    data = np.frombuffer(_read_bytes(path), np.uint8)
+    data = _read_bytes(path)
+    if _decode(data, cv2.IMREAD_REDUCED_GRAYSCALE_8) is None and _decode(data, cv2.IMREAD_GRAYSCALE) is None:
+        raise _unreadable(path, data)  # the second try is for fewer than eight pixels a side
+
+
+def _decode(data: bytes, flags: int) -> Array | None:
+    """Decode without OpenCV's own messages on stderr; None where it cannot."""
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
-        decoded = cv2.imdecode(data, cv2.IMREAD_REDUCED_GRAYSCALE_8)
-    except cv2.error:  # fewer than eight pixels a side
-        decoded = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
-    if decoded is None:
-        raise ImageError(f"{path}: not a readable image; expected one of {', '.join(sorted(IMAGE_SUFFIXES))}")
+        return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error:  # over 2**30 pixels, or nothing left after the reduction
+        return None
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+
+
+def _unreadable(path: Path, data: bytes) -> ImageError:
+    image = _decode(data, cv2.IMREAD_UNCHANGED)
+    if image is None:
+        return ImageError(f"{path}: not a readable image; expected one of {', '.join(sorted(IMAGE_SUFFIXES))}")
+    return ImageError(f"{path}: its samples are {image.dtype}; expected 8 or 16 bit")
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -71,8 +85,8 @@ def _is_cut_off(data: bytes) -> bool:
 def read_labels(path: str | Path) -> Array:
     """Read a label PNG, 8 or 16 bit with one channel, as (H, W) u16."""
     path = Path(path)
-    labels = cv2.imdecode(np.frombuffer(_read_bytes(path), np.uint8), cv2.IMREAD_UNCHANGED)
-    if labels is None or labels.ndim != 2:
+    labels = _decode(_read_bytes(path), cv2.IMREAD_UNCHANGED)
+    if labels is None or labels.ndim != 2 or labels.dtype not in (np.uint8, np.uint16):
         raise ImageError(f"{path}: expected a label image with one channel of 8 or 16 bit")
     return labels.astype(np.uint16)
 

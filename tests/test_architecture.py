@@ -61,6 +61,8 @@ def test_nothing_is_loaded_by_pickle_or_eval():
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
                 assert "weights_only=True" in ast.unparse(node), path
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "np.load":
+                assert "allow_pickle=False" in ast.unparse(node), path
 
 
 def test_the_window_computes_nothing_outside_the_controller():

@@ -138,8 +138,9 @@ def broken_files() -> dict[str, bytes]:
 @pytest.mark.parametrize("name", ["cut.pth", "noise.pth", "empty.pth", "text.pth"])
 def test_files_that_are_no_whole_checkpoint_say_so(tmp_path, name):
     (tmp_path / name).write_bytes(broken_files()[name])
-    with pytest.raises(WeightsError, match=f"{name}: not a checkpoint of tensors, or cut off"):
+    with pytest.raises(WeightsError, match=f"{name}: not a checkpoint of tensors, or cut off") as caught:
         load_network(tmp_path / name)
+    assert str(caught.value).endswith("; expected a state dict saved by torch.save")  # torch's own advice is left out
 
 
 @pytest.mark.parametrize("content", [b"", b"not safetensors", b"\xff" * 64])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import struct
+import zlib
 
 import cv2
 import numpy as np
 import pytest
 
 from core.errors import ImageError, InputError
-from core.images import limit_size, read_image, read_labels, resize_keypoints, write_image
+from core.images import check_image, limit_size, read_image, read_labels, resize_keypoints, write_image
 
 
 @pytest.fixture
@@ -56,6 +57,40 @@ def test_a_cut_off_file_is_an_error_and_not_grey(tmp_path, suffix):
     path.write_bytes(path.read_bytes()[:-9000])
     with pytest.raises(ImageError, match="cut off"):
         read_image(path)
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".bmp", ".webp", ".ppm"])
+def test_a_cut_off_file_of_any_kind_is_one_sentence_without_opencv_s_own(tmp_path, photo, suffix, capfd):
+    path = tmp_path / f"cut{suffix}"
+    write_image(path, photo)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    for read in (read_image, check_image):
+        with pytest.raises(ImageError, match="not a readable image"):
+            read(path)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.int32])
+def test_samples_of_more_than_sixteen_bit_are_named(tmp_path, photo, kind, capfd):
+    path = tmp_path / "deep.tif"
+    path.write_bytes(cv2.imencode(".tif", photo[..., 0].astype(kind))[1].tobytes())
+    for read in (read_image, check_image):
+        with pytest.raises(ImageError, match=rf"deep\.tif: its samples are {np.dtype(kind)}; expected 8 or 16 bit"):
+            read(path)
+    with pytest.raises(ImageError, match="8 or 16 bit"):
+        read_labels(path)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_an_image_of_too_many_pixels_is_not_readable(tmp_path):
+    path = tmp_path / "vast.png"
+    path.write_bytes(cv2.imencode(".png", np.zeros((1, 1), np.uint8))[1].tobytes())
+    header = b"IHDR" + struct.pack(">IIBBBBB", 40_000, 40_000, 8, 2, 0, 0, 0)
+    data = path.read_bytes()
+    path.write_bytes(data[:12] + header + struct.pack(">I", zlib.crc32(header)) + data[33:])
+    for read in (read_image, check_image):
+        with pytest.raises(ImageError, match="not a readable image"):
+            read(path)
 
 
 @pytest.mark.parametrize(("data", "words"), [(b"", "empty"), (b"hello, I am no image", "not a readable image")])

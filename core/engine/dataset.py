@@ -94,9 +94,9 @@ def read_shard(folder: Path) -> Shard:
     """Map a shard's arrays; SceneError when a file is missing or does not fit."""
     try:
         facts = json.loads((folder / "shard.json").read_text())
-        images = np.load(folder / "images.npy", mmap_mode="r")
-        classes = np.load(folder / "classes.npy", mmap_mode="r")
-        with np.load(folder / "points.npz") as stored:
+        images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+        classes = np.load(folder / "classes.npy", mmap_mode="r", allow_pickle=False)
+        with np.load(folder / "points.npz", allow_pickle=False) as stored:
             points = {_viewpoint_key(key): _as_correspondences(stored[key]) for key in stored.files}
         conditions = np.array(facts["conditions"])
         if images.shape[:4] != classes.shape or conditions.shape != images.shape[:2]:

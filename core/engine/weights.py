@@ -132,9 +132,8 @@ def _read_pth(path: Path) -> dict[str, Tensor]:
     except MemoryError:
         raise
     except Exception as error:  # torch raises a dozen types on foreign bytes
-        reason = str(error).splitlines()[0][:150] if str(error) else type(error).__name__
         raise WeightsError(
-            f"{path}: not a checkpoint of tensors, or cut off, or one that would run code ({reason}); "
+            f"{path}: not a checkpoint of tensors, or cut off, or one that would run code; "
             "expected a state dict saved by torch.save"
         ) from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
