@@ -34,6 +34,7 @@ class Pipelines:
 
     open_scene: Callable[[Path], Any]
     open_pair: Callable[[Path, Path], Any]
+    load_labels: Callable[[Path, str], Any]
     available_weights: Callable[[], Mapping[str, Path]]
     load_segmenter: Callable[[Any], Any]
     localize: Callable[..., Generator]
@@ -76,6 +77,7 @@ def core_pipelines() -> Pipelines:
     return Pipelines(
         open_scene=_late("core.scene.scene", "open_scene"),
         open_pair=_late("core.scene.pair", "open_pair", heavy=False),
+        load_labels=_late("core.scene.map_file", "load_labels", heavy=False),
         available_weights=_late("core.engine.segmenter", "available_weights"),
         load_segmenter=_late("core.engine.segmenter", "load_segmenter"),
         localize=_late("core.localizer.pipeline", "localize"),

@@ -78,7 +78,7 @@ class Controller(QObject):
         for note in scene.notes:
             self._note(note)
         self.opened.emit(paths)
-        self._take_point_labels()
+        self.state.point_labels = scene.map.labels if scene.map is not None else None  # until a network asks for its own
         wanted = query or scene.start_query
         try:
             first = scene.image(wanted) if wanted else (scene.queries or scene.reference)[0]
@@ -304,9 +304,6 @@ class Controller(QObject):
     def _take_found(self, field: str, value: Any) -> None:
         if field == "outcome":
             self.state.outcomes = MappingProxyType({**self.state.outcomes, value.name: value})
-        elif field == "network_info":
-            self.state.network = value
-            self._take_point_labels()
         else:
             setattr(self.state, field, value)
             if field == "localization":
@@ -322,14 +319,6 @@ class Controller(QObject):
         self.networks_changed.emit(tuple(self._networks))
         if self.state.query is not None and self.state.query_labels is None and self.network is not None:
             self.examine()
-
-    def _take_point_labels(self) -> None:
-        """Take the map's labels if they are in the network's vocabulary; before a network is loaded, as they are."""
-        scene_map = self.state.scene.map if self.state.scene is not None else None
-        labels = scene_map.labels if scene_map is not None else None
-        network = self.state.network
-        fits = labels is not None and (network is None or labels.vocabulary == network.vocabulary)
-        self.state.point_labels = labels if fits else None
 
     def _note(self, sentence: str) -> None:
         log.info("%s", sentence)

@@ -19,7 +19,8 @@ from core.errors import ImageError, InputError
 from core.evaluation.recall import outcome
 from core.geometry import Array, rotation_angle_deg
 from core.images import limit_size, read_image
-from core.records import ImageData, Localization, PairMatches, Progress, Scene
+from core.records import ImageData, Localization, PairMatches, PointLabels, Progress, Scene
+from core.scene.colmap import folder_of_files
 from fgsn_viewer.bootstrap import Pipelines
 from fgsn_viewer.tables import points_in_reference
 
@@ -114,9 +115,12 @@ class Workbench:
         self._pairs = Cache(64)
         self._localizations = Cache(4096)
         self._segmenters = Cache(2)
+        self._point_labels = Cache(2)
 
     def open(self, paths: tuple[Path, ...]) -> Steps:
-        """Open one scene, model or folder, or two photographs; return the Scene."""
+        """Open one scene, model (or its files) or folder, or two photographs; return the Scene."""
+        model = folder_of_files(paths)
+        paths = paths if model is None else (model,)
         yield Progress(f"opening {', '.join(path.name for path in paths)}")
         if len(paths) == 2:
             return (yield from _finish(self.pipelines.open_pair(*paths)))
@@ -224,23 +228,36 @@ class Workbench:
     def _label(self, request: Request, image: ImageData | None, pixels: Array | None, field: str) -> Steps:
         if image is None or pixels is None:
             return None
+        segmenter = yield from self.segmenter(request.network)
+        yield Found("point_labels", self._labels_of_points(request.scene, segmenter.vocabulary))
         key = (image.path, str(request.network))
         labels = self._labels.get(key)
         if labels is None:
-            segmenter = yield from self.segmenter(request.network)
             yield Progress(f"labelling {image.name}")
             steps = getattr(segmenter, "segment_steps", None)
             labels = self._labels.put(key, (yield from _finish((steps or segmenter.segment)(pixels))))
         yield Found(field, labels)
         return labels
 
+    def _labels_of_points(self, scene: Scene, vocabulary: str) -> PointLabels | None:
+        """The labels of the map's points in a vocabulary, read once, or None where the map has none."""
+        labels = None if scene.map is None else scene.map.labels
+        if scene.map is None or (labels is not None and labels.vocabulary == vocabulary):
+            return labels
+        known = self._point_labels.get((scene, vocabulary))
+        if known is None:
+            found = None if scene.map_path is None else self.pipelines.load_labels(scene.map_path, vocabulary)
+            fits = found is not None and len(found.labels) == len(scene.map.points3D)  # it may have been built anew since
+            known = self._point_labels.put((scene, vocabulary), (found if fits else None,))
+        return known[0]
+
     def segmenter(self, network: str | Path) -> Steps:
-        """Return the segmenter of a network, loaded once; yields Found("network_info", NetworkInfo) when it is loaded."""
+        """Return the segmenter of a network, loaded once; yields Found("network", NetworkInfo) when it is loaded."""
         known = self._segmenters.get(str(network))
         if known is None:
             yield Progress(f"loading the network {Path(network).stem}")
             known = self._segmenters.put(str(network), (yield from _finish(self.pipelines.load_segmenter(network))))
-        yield Found("network_info", network_info(network, known))
+        yield Found("network", network_info(network, known))
         return known
 
     def _agreement(self, scene: Scene, reference: ImageData | None, query_labels, reference_labels, made) -> Steps:

@@ -200,6 +200,7 @@ def test_a_folder_with_a_list_of_poses_or_a_model_gives_posed_images(corner, cor
 def test_bad_input_is_one_sentence(corner, tmp_path):
     root, images = corner
     (tmp_path / "empty").mkdir()
+    write_image(tmp_path / "single" / "one.png", np.zeros((60, 80, 3), np.uint8))
     unposed = dataclasses.replace(images[0], cam_from_world=None)
     flat = [dataclasses.replace(image, path=tmp_path / "flat.png") for image in images]
     write_image(tmp_path / "flat.png", np.full((240, 320, 3), 128, np.uint8))
@@ -213,6 +214,7 @@ def test_bad_input_is_one_sentence(corner, tmp_path):
         ((root, tmp_path / "o", tmp_path / "poses.txt"), InputError, "names none of the 5 images"),
         ((root, tmp_path / "o", tmp_path / "empty"), SceneError, "no COLMAP model here"),
         ((images[:1],), InputError, "at least two images, got 1"),
+        ((tmp_path / "single",), InputError, "single: a map needs at least two images, found 1"),
         (([*images, images[0]],), InputError, "a name twice"),
         (([unposed, *images[1:]],), InputError, "1 of 5 images have no pose"),
         (([other_shape, *images[1:]],), InputError, "not of the shape of its camera, 240 x 320"),

@@ -16,7 +16,7 @@ from core.geometry import Camera, Rigid3d
 from core.mapping.visibility import point_visibility
 from core.records import ImageData, Observations, PointLabels, SceneMap
 from core.scene.colmap import write_model
-from core.scene.map_file import load_map, load_map_with_notes, save_labels, save_map
+from core.scene.map_file import load_labels, load_map, load_map_with_notes, save_labels, save_map
 
 
 def random_map(root, num_points=50, num_images=5, seed=0) -> SceneMap:
@@ -95,7 +95,9 @@ def test_labels_of_several_vocabularies_live_side_by_side(tmp_path):
     save_labels(tmp_path / "map", classes)
     assert_same(classes, load_map(tmp_path / "map", "cityscapes-19").labels)
     assert load_map(tmp_path / "map", "thousand").labels.num_labels == 1000
-    assert load_map(tmp_path / "map", "unheard of").labels is None
+    assert load_map(tmp_path / "map", "unheard of").labels.vocabulary == "thousand", "the first stored"
+    assert_same(classes, load_labels(tmp_path / "map", "cityscapes-19"))
+    assert load_labels(tmp_path / "map", "unheard of") is None
     save_labels(tmp_path / "map", dataclasses.replace(classes, labels=np.full(50, 3)))
     assert set(load_map(tmp_path / "map", "cityscapes-19").labels.labels) == {3}
     with pytest.raises(SceneError, match="has 50 points, got labels for 2"):
@@ -109,6 +111,12 @@ def test_a_colmap_model_that_changed_wins_over_map_h5_with_a_note(tmp_path):
     assert len(scene_map.points3D) == 30
     assert scene_map.observations.descriptors is None
     assert "does not belong to the COLMAP model beside it" in notes[0]
+    assert load_labels(tmp_path / "map", "thousand") is None
+
+
+def test_a_map_of_another_program_has_no_stored_labels(tmp_path):
+    write_model(tmp_path, random_map(tmp_path))
+    assert load_labels(tmp_path, "thousand") is None
 
 
 @pytest.mark.parametrize("fraction", [0, 0.01, 0.5, 0.99])

@@ -72,6 +72,11 @@ def test_a_scene_opens_whole(scene_folder):
     assert scene.map.labels.labels.tolist() == [4, 9]
 
 
+def test_the_labels_of_a_map_load_though_the_network_is_called_otherwise_than_its_vocabulary(scene_folder):
+    (scene_folder / "scene.toml").write_text(TOML.replace('"world-100"', '"/my networks/mine.pth"'))
+    assert open_scene(scene_folder).map.labels.labels.tolist() == [4, 9]
+
+
 def test_the_scene_file_itself_opens_its_folder(scene_folder):
     assert open_scene(scene_folder / "scene.toml").name == "A street"
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from viewer_fakes import NUM_LABELS, Calls, toy_pipelines, toy_scene, without_descriptors, write_images
+from viewer_fakes import NUM_LABELS, Calls, toy_pipelines, toy_scene, without_descriptors, without_points, write_images
 
 from core.errors import InputError, SceneError
 from core.images import write_image
+from core.scene.map_file import save_labels, save_map
 from fgsn_viewer.controller import Controller
 from fgsn_viewer.state import ViewerState
 from fgsn_viewer.tasks import TaskRunner
@@ -268,6 +269,38 @@ def test_labels_of_the_map_show_only_in_their_own_vocabulary(bench, tmp_path):
     assert bench.state.point_labels is None
 
 
+def test_labels_that_the_map_stores_in_the_networks_vocabulary_are_fetched(bench, tmp_path):
+    scene = toy_scene(tmp_path / "s")
+    foreign = replace(scene.map, labels=replace(scene.map.labels, vocabulary="other"))
+    save_map(tmp_path / "map", foreign)
+    save_labels(tmp_path / "map", scene.map.labels)
+    bench = bench(scene=replace(scene, map=foreign, map_path=tmp_path / "map"), network="").open()
+    assert bench.state.point_labels.vocabulary == "other"
+    bench.controller.select_network("toy")
+    bench.wait()
+    assert bench.state.point_labels.vocabulary == "toy"
+    assert np.array_equal(bench.state.point_labels.labels, scene.map.labels.labels)
+
+
+def test_labels_of_a_map_that_was_built_anew_meanwhile_are_not_taken(bench, tmp_path):
+    scene = toy_scene(tmp_path / "s")
+    save_map(tmp_path / "map", without_points(scene.map))
+    unlabelled = replace(scene.map, labels=None)
+    bench = bench(scene=replace(scene, map=unlabelled, map_path=tmp_path / "map")).open()
+    assert bench.state.point_labels is None
+    assert bench.failures == []
+
+
+def test_a_network_that_is_chosen_again_is_known_again(bench):
+    bench = bench(networks=("toy", "other")).open()
+    for name in ("other", "toy"):
+        bench.controller.select_network(name)
+        bench.wait()
+        assert bench.state.network.name == name
+    assert bench.state.point_labels is not None
+    assert bench.calls.networks == ["toy", "other"]
+
+
 def test_selecting_a_match_selects_its_point_and_back(bench):
     bench = bench().open()
     rows = bench.controller.match_rows()
@@ -351,6 +384,16 @@ def test_three_paths_are_refused_in_a_sentence(tmp_path):
     work = Workbench(toy_pipelines(lambda path: None, Calls())).open((tmp_path, tmp_path, tmp_path))
     with pytest.raises(InputError, match="3 paths given"):
         list(work)
+
+
+def test_the_files_of_a_colmap_model_dropped_together_open_their_folder(tmp_path):
+    scene, asked = toy_scene(tmp_path), []
+    pipelines = toy_pipelines(lambda path: asked.append(path) or scene, Calls())
+    for names in (("cameras.bin", "images.bin", "points3D.bin"), ("images.txt", "cameras.txt"), ("points3D.bin",)):
+        list(Workbench(pipelines).open(tuple(tmp_path / name for name in names)))
+    assert asked == [tmp_path] * 3
+    with pytest.raises(InputError, match="3 paths given"):
+        list(Workbench(pipelines).open((tmp_path / "cameras.bin", tmp_path / "images.bin", tmp_path / "points3D.png")))
 
 
 def test_the_cache_forgets_what_was_used_longest_ago():

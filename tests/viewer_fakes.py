@@ -124,6 +124,7 @@ class ToyAutopsy:
 
 def toy_pipelines(open_scene: Callable[[Path], Scene], calls: Calls, networks: tuple[str, ...] = ("toy",)) -> Pipelines:
     from core.engine.consistency import consistency_at_points
+    from core.scene.map_file import load_labels
     from core.scene.pair import open_pair
 
     def load_segmenter(name):
@@ -151,6 +152,7 @@ def toy_pipelines(open_scene: Callable[[Path], Scene], calls: Calls, networks: t
     return Pipelines(
         open_scene=open_scene,
         open_pair=open_pair,
+        load_labels=load_labels,
         available_weights=lambda: {name: Path(name) for name in networks},
         load_segmenter=load_segmenter,
         localize=localize,
@@ -164,3 +166,12 @@ def without_descriptors(scene: Scene) -> Scene:
     """The scene with a map as other programs write it."""
     observations = replace(scene.map.observations, descriptors=None)
     return replace(scene, map=replace(scene.map, observations=observations))
+
+
+def without_points(scene_map: SceneMap) -> SceneMap:
+    """The map with no more than its first point, seen nowhere."""
+    none = Observations(np.zeros(0), np.zeros(0), np.zeros((0, 2)), np.zeros((0, 128)))
+    labels = replace(scene_map.labels, labels=scene_map.labels.labels[:1], vote_share=scene_map.labels.vote_share[:1])
+    return replace(
+        scene_map, points3D=scene_map.points3D[:1], rgb=scene_map.rgb[:1], observations=none, visibility=None, labels=labels
+    )

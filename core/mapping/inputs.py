@@ -29,6 +29,8 @@ def images_with_poses(folder: str | Path, poses: str | Path | None = None) -> li
     images = list(list_images(folder))
     if not images:
         raise InputError(f"{folder}: no images found, expected a folder of images")
+    if len(images) < 2:
+        raise InputError(f"{folder}: a map needs at least two images, found {len(images)}")
     if poses is None:
         return images
     known = _read_poses(Path(poses))

@@ -8,6 +8,7 @@ needed to read: the images file holds every pose.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,14 @@ class ColmapModel:
     point_ids: Array
     points3D: Array
     rgb: Array
+
+
+def folder_of_files(paths: Sequence[Path]) -> Path | None:
+    """The folder that is meant when the paths are files of one model, as they are dropped together; else None."""
+    folders = {path.parent for path in paths}
+    other = [path for path in paths if path.suffix not in (".bin", ".txt", ".ini", ".h5")]
+    is_model = len(folders) == 1 and not other and any(path.stem in MODEL_PARTS for path in paths)
+    return folders.pop() if is_model else None
 
 
 def model_suffix(path: Path) -> str | None:

@@ -66,16 +66,26 @@ def save_labels(path: str | Path, labels: PointLabels) -> None:
     write_atomic(file_path, write)
 
 
-def load_map(path: str | Path, vocabulary: str | None = None, image_root: Path | None = None) -> SceneMap:
-    """Read a map folder, with the point labels of ``vocabulary`` (None: of the first one stored, if any).
+def load_labels(path: str | Path, vocabulary: str) -> PointLabels | None:
+    """Read the point labels of one vocabulary from a map folder; None where it has none. Raises SceneError."""
+    path = Path(path)
+    if not (path / MAP_FILE).is_file():
+        return None
+    with _open(path / MAP_FILE) as file:
+        group = _label_groups(file).get(vocabulary) if _belongs(file, path) else None
+        return None if group is None else _labels_of(group)
+
+
+def load_map(path: str | Path, preferred: str = "", image_root: Path | None = None) -> SceneMap:
+    """Read a map folder, with the point labels of the vocabulary ``preferred`` or else of the first one stored, if any.
 
     ``image_root`` says where the images are; None takes the remembered place. Raises SceneError that names the file.
     """
-    return load_map_with_notes(path, vocabulary, image_root)[0]
+    return load_map_with_notes(path, preferred, image_root)[0]
 
 
 def load_map_with_notes(
-    path: str | Path, vocabulary: str | None = None, image_root: Path | None = None
+    path: str | Path, preferred: str = "", image_root: Path | None = None
 ) -> tuple[SceneMap, tuple[str, ...]]:
     """Read as ``load_map`` and also return sentences on what could not be used."""
     path = Path(path)
@@ -84,10 +94,10 @@ def load_map_with_notes(
         return read_scene_map(path, image_root or path), ()
     with _open(file_path) as file:
         root = image_root or (path / str(file.attrs["image_root"])).resolve()
-        if json.loads(file.attrs["colmap_files"]) != _checksums(path):
+        if not _belongs(file, path):
             note = f"{file_path}: does not belong to the COLMAP model beside it, so descriptors and labels are left out"
             return read_scene_map(path, root), (note,)
-        return _read(file, root, vocabulary), ()
+        return _read(file, root, preferred), ()
 
 
 def image_root_hint(path: Path) -> Path | None:
@@ -120,6 +130,11 @@ def _open(path: Path) -> Iterator[h5py.File]:
             raise
         except _CORRUPT as error:
             raise SceneError(f"{path}: corrupt ({error})") from error
+
+
+def _belongs(file: h5py.File, folder: Path) -> bool:
+    """Whether map.h5 was written with the COLMAP files that are beside it now."""
+    return json.loads(file.attrs["colmap_files"]) == _checksums(folder)
 
 
 def _checksums(folder: Path) -> dict[str, list[int]]:
@@ -194,7 +209,7 @@ def _write_labels(file: h5py.File, labels: PointLabels) -> None:
     group.create_dataset("vote_share", data=labels.vote_share, **packed)
 
 
-def _read(file: h5py.File, image_root: Path, vocabulary: str | None) -> SceneMap:
+def _read(file: h5py.File, image_root: Path, preferred: str) -> SceneMap:
     observations = file["observations"]
     return SceneMap(
         points3D=file["points3D"][()],
@@ -208,7 +223,7 @@ def _read(file: h5py.File, image_root: Path, vocabulary: str | None) -> SceneMap
         ),
         extractor=str(file.attrs["extractor"]),
         visibility=_read_visibility(file),
-        labels=_read_labels(file, vocabulary),
+        labels=_read_labels(file, preferred),
         gravity_in_world=file.attrs.get("gravity_in_world"),
     )
 
@@ -229,13 +244,21 @@ def _read_visibility(file: h5py.File) -> PointVisibility | None:
     return PointVisibility(**{name: dataset[()] for name, dataset in file["visibility"].items()})
 
 
-def _read_labels(file: h5py.File, vocabulary: str | None) -> PointLabels | None:
-    groups = [group for _, group in sorted(file["labels"].items())] if "labels" in file else []
-    wanted = [group for group in groups if vocabulary in (None, group.attrs["vocabulary"])]
-    if not wanted:
-        return None
-    attrs = wanted[0].attrs
-    return PointLabels(wanted[0]["labels"][()], wanted[0]["vote_share"][()], int(attrs["num_labels"]), str(attrs["vocabulary"]))
+def _read_labels(file: h5py.File, preferred: str) -> PointLabels | None:
+    stored = _label_groups(file)
+    group = stored.get(preferred, next(iter(stored.values()), None))
+    return None if group is None else _labels_of(group)
+
+
+def _label_groups(file: h5py.File) -> dict[str, h5py.Group]:
+    """What is stored of each vocabulary, in the order of storing."""
+    groups = sorted(file["labels"].items(), key=lambda item: int(item[0])) if "labels" in file else []
+    return {str(group.attrs["vocabulary"]): group for _, group in groups}
+
+
+def _labels_of(group: h5py.Group) -> PointLabels:
+    attrs = group.attrs
+    return PointLabels(group["labels"][()], group["vote_share"][()], int(attrs["num_labels"]), str(attrs["vocabulary"]))
 
 
 def with_image_root(scene_map: SceneMap, image_root: Path) -> SceneMap:

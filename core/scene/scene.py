@@ -119,7 +119,7 @@ def _open_scene_file(root: Path) -> Scene:
     weights = _text(table, root, "weights", "")
     scene_map, notes = None, ()
     if _text(table, root, "map", ""):
-        scene_map, notes = load_map_with_notes(root / table["map"], vocabulary=weights or None, image_root=images)
+        scene_map, notes = load_map_with_notes(root / table["map"], preferred=weights, image_root=images)
         scene_map = _with_gravity(scene_map, table, root)
     reference = scene_map.images if scene_map else _reference_without_map(images, table, root)
     queries = _queries(images, table, root)
