@@ -10,6 +10,7 @@ from PySide6.QtCore import QObject, Qt
 from PySide6.QtGui import QAction, QActionGroup, QKeySequence
 from PySide6.QtWidgets import QMenu
 
+from fgsn_viewer.theme import THEMES
 from fgsn_viewer.views.start_page import recent_title
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class Actions(QObject):
         group = QActionGroup(self)
         self.themes = {
             name: self._choice(menu, group, name.capitalize(), lambda name=name: self._window.set_theme(name))
-            for name in ("dark", "light")
+            for name in THEMES
         }
         self.themes[self._window.settings.theme].setChecked(True)
 

@@ -22,15 +22,14 @@ from PySide6 import __version__ as QT_VERSION  # noqa: E402
 from PySide6.QtCore import QObject, QStandardPaths, Qt, QTimer, Signal  # noqa: E402
 from PySide6.QtWidgets import QApplication  # noqa: E402
 
-import resources  # noqa: E402
 from fgsn_viewer.controller import Controller  # noqa: E402
 from fgsn_viewer.main_window import MainWindow  # noqa: E402
 from fgsn_viewer.settings import Settings  # noqa: E402
 from fgsn_viewer.state import ViewerState  # noqa: E402
 from fgsn_viewer.tasks import TaskRunner, describe  # noqa: E402
 from fgsn_viewer.theme import apply_theme  # noqa: E402
+from resources import DEMO  # noqa: E402
 
-DEMO = Path(resources.__file__).parent / "demo"
 LOG_BYTES = 1_000_000
 
 

@@ -18,8 +18,8 @@ from fgsn_viewer.state import ViewerState
 from fgsn_viewer.tables import MatchRows, localization_rows, pair_rows
 from fgsn_viewer.tasks import Failure, TaskRunner
 from fgsn_viewer.work import Found, Note, Request, Workbench, can_localize, first_reference, map_index
+from resources import DEFAULT_WEIGHTS
 
-DEFAULT_NETWORK = "world-100"
 log = logging.getLogger(__name__)
 
 
@@ -153,7 +153,7 @@ class Controller(QObject):
         """The network that labels are asked from now, or None."""
         if self._wanted == "":
             return None
-        asked = self._wanted or (self.state.scene.weights if self.state.scene else "") or DEFAULT_NETWORK
+        asked = self._wanted or (self.state.scene.weights if self.state.scene else "") or DEFAULT_WEIGHTS
         if isinstance(asked, Path) or asked in self._networks or Path(asked).is_file():
             return asked
         return asked if self._wanted else next(iter(self._networks), None)

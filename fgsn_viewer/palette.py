@@ -14,8 +14,7 @@ GOOD, FAIR, POOR, BAD = "#66BB6A", "#D4E157", "#FFCA28", "#EF5350"
 TRUTH = "#FFFFFF"
 PRIOR = "#9E9E9E"
 REFERENCE = "#8A97A6"  # the mapping cameras: there, but quiet
-OUTCOME_COLORS = {"good": GOOD, "fair": FAIR, "poor": POOR, "bad": BAD, "failed": BAD, "": PRIOR}
-OUTCOME_MARKS = {"good": "●", "fair": "◐", "poor": "▲", "bad": "✕", "failed": "⊘", "": "○"}  # never told by colour alone
+OUTCOME_COLORS = {"good": GOOD, "fair": FAIR, "poor": POOR, "bad": BAD, "failed": BAD, "unknown": PRIOR, "": PRIOR}
 CONDITION_COLORS = {
     "overcast": "#90A4AE",
     "sun": "#FFD54F",

@@ -71,8 +71,5 @@ class Settings:
             return None
         return (geometry, layout) if isinstance(geometry, QByteArray) and isinstance(layout, QByteArray) else None
 
-    def forget_window(self) -> None:
-        self._store.remove("window")
-
     def sync(self) -> None:
         self._store.sync()

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.geometry import Array, frozen_array
-from core.records import LabelMap, Localization, Matches2D3D, PairMatches, SceneMap
+from core.records import LabelMap, Localization, PairMatches, SceneMap
+from core.scene.sightings import matches_seen_in
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,22 +54,11 @@ def _labels_at(labels: LabelMap | None, points: Array) -> Array:
     return found
 
 
-def points_in_reference(matches: Matches2D3D, scene_map: SceneMap, image: int | None) -> tuple[Array, Array]:
-    """Which matches have a point that map image ``image`` sees (S,) i64, and where (S, 2) f64 px."""
-    observations = scene_map.observations
-    rows = np.flatnonzero(observations.image == (-1 if image is None else image))
-    row_of_point = np.full(len(scene_map.points3D), -1, np.int64)
-    row_of_point[observations.point[rows]] = rows
-    rows = row_of_point[matches.point_ids]
-    shown = np.flatnonzero(rows >= 0)
-    return shown, observations.points2D[rows[shown]].astype(np.float64)
-
-
 def localization_rows(localization: Localization, scene_map: SceneMap, image: int | None) -> MatchRows:
     """The matches of a query with the map; drawn where the points lie in map image ``image``."""
     matches, result = localization.matches, localization.result
     points_ref = np.full((len(matches), 2), np.nan)
-    shown, points = points_in_reference(matches, scene_map, image)
+    shown, points = matches_seen_in(matches, scene_map, image)
     points_ref[shown] = points
     return MatchRows(
         scores=matches.scores,

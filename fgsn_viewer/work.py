@@ -21,8 +21,8 @@ from core.geometry import Array, rotation_angle_deg
 from core.images import limit_size, read_image
 from core.records import ImageData, Localization, PairMatches, PointLabels, Progress, Scene
 from core.scene.colmap import folder_of_files
+from core.scene.sightings import matches_seen_in
 from fgsn_viewer.bootstrap import Pipelines
-from fgsn_viewer.tables import points_in_reference
 
 THUMBNAIL_PX = 72
 MAX_TURN_DEG = 60.0  # a reference that looks elsewhere is no neighbour
@@ -307,7 +307,7 @@ def inlier_points(scene: Scene, reference: ImageData, made: Localization | PairM
     """Pixels (N, 2), (N, 2) of the inliers in the reference and in the query."""
     if isinstance(made, PairMatches):
         return made.points_ref[made.inlier_mask], made.points_query[made.inlier_mask]
-    shown, points_ref = points_in_reference(made.matches, scene.map, map_index(scene, reference))
+    shown, points_ref = matches_seen_in(made.matches, scene.map, map_index(scene, reference))
     kept = made.result.inlier_mask[shown]
     return points_ref[kept], made.matches.points2D[shown][kept]
 

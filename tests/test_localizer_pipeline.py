@@ -12,9 +12,10 @@ from core.images import limit_size, read_image, write_image
 from core.localizer.autopsy import VERDICTS, explain
 from core.localizer.features import extract_features, quantize_descriptors
 from core.localizer.matching import MatchConfig, match_features
-from core.localizer.pipeline import LocalizerConfig, localize, matches_seen_in
+from core.localizer.pipeline import LocalizerConfig, localize
 from core.localizer.ransac import RansacConfig
 from core.records import ImageData, Observations, Progress, SceneMap
+from core.scene.sightings import matches_seen_in
 from core.steps import finish
 
 CAMERA = Camera("PINHOLE", 320, 240, [280, 290, 150, 125])
@@ -72,6 +73,7 @@ def test_the_lines_to_a_reference_image_are_the_matches_whose_points_it_saw(scen
         assert found.result.inlier_mask[index].sum() == num_inliers
         expected = CAMERA.project(POSE.apply(scene_map.points3D[found.matches.point_ids[index]]))
         assert np.abs(pixels - expected).max() < 1e-3
+    assert [len(part) for part in matches_seen_in(found.matches, scene_map, None)] == [0, 0]
 
 
 def test_the_image_is_read_from_disk_and_progress_is_reported(scene_map, tmp_path):

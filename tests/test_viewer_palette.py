@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from core.evaluation.recall import OUTCOME_MARKS
 from fgsn_viewer import palette
 
 
@@ -72,5 +73,5 @@ def test_a_condition_that_nobody_foresaw_has_a_stable_color_of_its_own():
 
 
 def test_outcomes_are_told_apart_by_their_marks_alone():
-    assert len(set(palette.OUTCOME_MARKS.values())) == len(palette.OUTCOME_MARKS)
-    assert palette.OUTCOME_MARKS.keys() == palette.OUTCOME_COLORS.keys()
+    assert len(set(OUTCOME_MARKS.values())) == len(OUTCOME_MARKS)
+    assert OUTCOME_MARKS.keys() == palette.OUTCOME_COLORS.keys()

@@ -10,6 +10,7 @@ from PySide6.QtCore import QSettings, Qt
 from PySide6.QtGui import QGuiApplication
 from viewer_fakes import NAMES, toy_localization, toy_scene
 
+from core.evaluation.recall import OUTCOME_MARKS
 from core.records import LabelMap, PairMatches, Progress
 from fgsn_viewer import palette
 from fgsn_viewer.settings import MAX_RECENT, Settings
@@ -222,17 +223,17 @@ def test_the_tree_lists_queries_by_condition_and_the_reference_last(tree):
 @pytest.mark.parametrize(
     ("outcome", "text"),
     [
-        (Outcome("snow/0000.png", "good", 90, 0.1, 0.5), f"{palette.OUTCOME_MARKS['good']} 0.10 m"),
-        (Outcome("snow/0000.png", "poor", 20, 3.25, 5.0), f"{palette.OUTCOME_MARKS['poor']} 3.25 m"),
-        (Outcome("snow/0000.png", "bad", 9, 1234.5, 99.0), f"{palette.OUTCOME_MARKS['bad']} > 100 m"),
-        (Outcome("snow/0000.png", "failed"), f"{palette.OUTCOME_MARKS['failed']} no pose"),
-        (Outcome("snow/0000.png", "unknown", 50), palette.OUTCOME_MARKS.get("unknown", "●")),
+        (Outcome("snow/0000.png", "good", 90, 0.1, 0.5), f"{OUTCOME_MARKS['good']} 0.10 m"),
+        (Outcome("snow/0000.png", "poor", 20, 3.25, 5.0), f"{OUTCOME_MARKS['poor']} 3.25 m"),
+        (Outcome("snow/0000.png", "bad", 9, 1234.5, 99.0), f"{OUTCOME_MARKS['bad']} > 100 m"),
+        (Outcome("snow/0000.png", "failed"), f"{OUTCOME_MARKS['failed']} no pose"),
+        (Outcome("snow/0000.png", "unknown", 50), OUTCOME_MARKS["unknown"]),
     ],
 )
 def test_a_mark_says_how_a_localization_ended_in_shape_and_number(tree, outcome, text):
     tree.set_outcomes({outcome.name: outcome})
     assert tree._status[outcome.name].text() == text
-    assert tree._status["snow/0001.png"].text() == palette.OUTCOME_MARKS[""]
+    assert tree._status["snow/0001.png"].text() == OUTCOME_MARKS[""]
     assert tree._status[outcome.name].toolTip()
 
 

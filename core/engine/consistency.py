@@ -40,12 +40,6 @@ class ConsistencyStats:
         for name in ("counts_a", "counts_b", "counts_equal"):
             object.__setattr__(self, name, frozen_array(getattr(self, name), np.int64, (None,), name))
 
-    @property
-    def agreement_of_label(self) -> Array:
-        """Dice agreement 2 n_kk / (n_k. + n_.k) (num_labels,) f64; NaN for a label on neither side."""
-        total = self.counts_a + self.counts_b
-        return np.divide(2.0 * self.counts_equal, total, out=np.full(len(total), np.nan), where=total > 0)
-
     def as_row(self) -> dict[str, float]:
         """The scalar numbers as a plain dict."""
         return {

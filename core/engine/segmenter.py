@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import resources
 import torch
+from resources import MODELS
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -22,7 +22,6 @@ from core.geometry import Array
 from core.records import LabelMap, Progress
 from core.steps import finish
 
-MODELS = Path(resources.__file__).parent / "models"
 BAND_PIXELS = 2 << 20  # resized at once
 
 

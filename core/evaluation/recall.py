@@ -9,6 +9,15 @@ from core.records import PoseError
 
 THRESHOLDS = ((0.25, 2.0), (0.5, 5.0), (5.0, 10.0))  # m and deg: high, medium, coarse precision (PAPER 4.1)
 _NAMES = ("good", "fair", "poor")
+OUTCOME_MARKS = {  # never told by colour alone; "" is what was not run yet
+    "good": "●",
+    "fair": "◐",
+    "poor": "▲",
+    "bad": "✕",
+    "failed": "⊘",
+    "unknown": "◇",
+    "": "○",
+}
 
 
 @dataclass(frozen=True, slots=True)

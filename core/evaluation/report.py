@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.evaluation.recall import THRESHOLDS, RecallRow, outcome
+from core.evaluation.recall import OUTCOME_MARKS, THRESHOLDS, RecallRow, outcome
 from core.records import Localization, PoseError
-
-OUTCOME_MARKS = {"good": "o", "fair": "o", "poor": "^", "bad": "x", "failed": "x", "unknown": ""}
 
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:32px auto;padding:0 16px;background:#19232d;color:#e0e1e3}

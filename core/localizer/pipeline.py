@@ -93,21 +93,6 @@ def rank_references(matches: Matches2D3D, result: LocalizationResult, scene_map:
     return tuple((int(image), int(num_inliers[image])) for image in order if num_matches[image])
 
 
-def matches_seen_in(matches: Matches2D3D, scene_map: SceneMap, image: int) -> tuple[Array, Array]:
-    """Matches whose point was seen in map image ``image``: their indices (S,) i64 and the pixels (S, 2) f32 there.
-
-    These are the lines to draw between the query and that image; the inliers among them are its number in the ranking.
-    """
-    observations = scene_map.observations
-    rows = np.flatnonzero(observations.image == image)
-    row_of_point = np.full(len(scene_map.points3D), -1)
-    row_of_point[observations.point[rows[::-1]]] = rows[::-1]  # the first, where one image saw a point twice
-    row = row_of_point[matches.point_ids]
-    index = np.flatnonzero(row >= 0)
-    matched_here = matches.reference_image[index] == image  # the observation that was matched goes before others
-    return index, np.where(matched_here[:, None], matches.points2D_ref[index], observations.points2D[row[index]])
-
-
 def _count_seen(point_ids: Array, scene_map: SceneMap, num_images: int) -> Array:
     """Number (num_images,) of the given matches whose point each map image saw."""
     observations = scene_map.observations

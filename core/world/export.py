@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from resources import DEFAULT_WEIGHTS
 
 from core.errors import InputError
 from core.geometry import Array, Camera, Rigid3d
@@ -65,7 +66,7 @@ def write_scene(
     segmenter: Segments | None = None,
     *,
     name: str = "",
-    weights: str = "world-100",
+    weights: str = DEFAULT_WEIGHTS,
     pairs: bool = True,
     truth: bool = False,
     spacing_m: float = 2.0,

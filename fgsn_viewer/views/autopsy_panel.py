@@ -5,7 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFrame, QGridLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
 
-from fgsn_viewer import palette
+from core.evaluation.recall import OUTCOME_MARKS
 from fgsn_viewer.views.common import Emptiable, outcome_color, quiet_label, tabular_font
 
 COLUMNS = 2
@@ -47,7 +47,7 @@ class AutopsyPanel(QWidget):
         if autopsy is None:
             self._body.set_hint(hint or "No result to explain yet.")
             return
-        mark, color = palette.OUTCOME_MARKS.get(word, ""), outcome_color(word).name()
+        mark, color = OUTCOME_MARKS[word], outcome_color(word).name()
         cause = autopsy.cause[:1].upper() + autopsy.cause[1:]
         self._cause.setText(f'<span style="color:{color}">{mark}</span>&nbsp; {_escape(cause)}')
         self._remedy.setText(f"<b>What would help:</b> {_escape(autopsy.remedy)}" if autopsy.remedy else "")

@@ -36,7 +36,7 @@ def tabular_font(font: QFont, scale: float = 1.0, bold: bool = False) -> QFont:
 
 def outcome_color(word: str) -> QColor:
     """The colour of an outcome's mark and number, dark enough to read in a light theme."""
-    color = QColor(palette.OUTCOME_COLORS.get(word, palette.PRIOR))
+    color = QColor(palette.OUTCOME_COLORS[word])
     return color.darker(165) if QGuiApplication.palette().window().color().lightness() > 128 else color
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QFont
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QToolButton, QWidget
+
+from fgsn_viewer.views.common import tabular_font
 
 
 class CompareStrip(QWidget):
@@ -17,7 +18,7 @@ class CompareStrip(QWidget):
         self._swatch, self._label, self._matches, self._pixel = (QLabel(self) for _ in range(4))
         self._swatch.setFixedSize(14, 14)
         self._pixel.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        self._pixel.setFont(_tabular(self._pixel.font()))
+        self._pixel.setFont(tabular_font(self._pixel.font()))
         self._pixel.setMinimumWidth(self._pixel.fontMetrics().horizontalAdvance("(00000.0, 00000.0) px "))
         self._pixel.setToolTip("Position under the mouse; the centre of the top-left pixel is (0, 0)")
         self._label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
@@ -70,10 +71,3 @@ class CompareStrip(QWidget):
     def show_pixel(self, position: tuple[float, float] | None) -> None:
         """Show an image position px, or nothing."""
         self._pixel.setText("" if position is None else f"({position[0]:.1f}, {position[1]:.1f}) px")
-
-
-def _tabular(font: QFont) -> QFont:
-    """The same font with figures of one width, where it has them."""
-    font = QFont(font)
-    font.setFeature(QFont.Tag("tnum"), 1)
-    return font

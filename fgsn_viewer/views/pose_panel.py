@@ -15,8 +15,8 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from core.evaluation.recall import OUTCOME_MARKS
 from core.records import Localization, PairMatches
-from fgsn_viewer import palette
 from fgsn_viewer.views.common import NUMBER, OUTCOME_WORDS, Emptiable, outcome_color, quiet_label, tabular_font
 from fgsn_viewer.views.error_histogram import ErrorHistogram
 
@@ -143,7 +143,7 @@ class PosePanel(QWidget):
         self._body.set_hint("")
 
     def _show_verdict(self, word: str, text: str) -> None:
-        mark = f"{palette.OUTCOME_MARKS[word]}  " if palette.OUTCOME_MARKS.get(word) and word else ""
+        mark = f"{OUTCOME_MARKS[word]}  " if word else ""
         color = outcome_color(word).name() if word else ""
         self._verdict.setText(f"{mark}{text}")
         self._verdict.setStyleSheet(f"color: {color};" if color else "")

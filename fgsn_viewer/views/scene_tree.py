@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from core.evaluation.recall import OUTCOME_MARKS
 from core.geometry import Array
 from core.records import ImageData, Scene
 from fgsn_viewer import palette
@@ -237,7 +238,7 @@ class _StatusDelegate(QStyledItemDelegate):
 
 def _show_status(item: QStandardItem, outcome) -> None:
     word = outcome.word if outcome is not None else ""
-    mark = palette.OUTCOME_MARKS.get(word, "●")
+    mark = OUTCOME_MARKS[word]
     number = ""
     if word == "failed":
         number = " no pose"

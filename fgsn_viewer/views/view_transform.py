@@ -73,11 +73,6 @@ class PaneFrame:
         points = np.asarray(points)
         return ((points >= -0.5) & (points < (self.image_width - 0.5, self.image_height - 0.5))).all(axis=-1)
 
-    def image_rect(self) -> tuple[float, float, float, float]:
-        """Where the whole image lies on the screen: x, y, width, height (it may reach out of the pane)."""
-        left, top = self.to_screen(np.array([-0.5, -0.5]))
-        return float(left), float(top), self.image_width * self.scale, self.image_height * self.scale
-
     def grid(self, pixel_ratio: float) -> tuple[Array, Array]:
         """Image columns (w,) and rows (h,) px under the centres of the pane's device pixels."""
         across = (np.arange(int(np.ceil(self.width * pixel_ratio))) + 0.5) / pixel_ratio + self.x
