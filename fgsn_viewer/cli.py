@@ -1,6 +1,7 @@
 """The command line: sub-commands over core, without a window unless `view` or `demo` asks for one.
 
-Results go to stdout (JSON lines with ``--json``), progress to stderr. Exit codes: 0 done, 2 bad input, 1 internal error.
+Results go to stdout (JSON lines with ``--json``), progress to stderr. Exit codes: 0 done, 2 bad input, 1 internal error,
+130 interrupted, 141 nobody reads the results any more.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 import argparse
 import importlib
 import logging
+import math
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,14 +18,19 @@ from pathlib import Path
 from core.errors import InputError
 
 DEFAULT_WEIGHTS = "world-100"
+MAX_SEED = 2**31 - 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     parser, commands = build_parser()
-    if not arguments or (arguments[0] not in commands and not arguments[0].startswith("-")):
+    if not arguments or (os.path.exists(arguments[0]) and arguments[0] not in commands):
         arguments.insert(0, "view")  # `main.py PATH` opens it
+    elif arguments[0] not in commands and not arguments[0].startswith("-"):
+        known = ", ".join(sorted(commands))
+        sys.stderr.write(f"fgsn-viewer: {arguments[0]}: no such file or folder, and no command; the commands are {known}\n")
+        return 2
     try:
         options = parser.parse_args(arguments)
     except SystemExit as exit_request:
@@ -37,6 +45,9 @@ def run_command(options: argparse.Namespace) -> int:
     except (InputError, FileNotFoundError, NotADirectoryError, PermissionError) as error:
         sys.stderr.write(f"fgsn-viewer {options.command}: {error}\n")
         return 2
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered has nowhere to go
+        return 141
     except KeyboardInterrupt:
         sys.stderr.write("stopped\n")
         return 130
@@ -87,15 +98,17 @@ def _add_window_commands(command) -> None:
 def _add_engine_commands(command) -> None:
     world = command("world", "write a scene of the procedural seasons world: images, truth, correspondences and map")
     world.add_argument("--kind", choices=("urban", "suburban", "park"), default="urban")
-    world.add_argument("--seed", type=int, default=0)
+    world.add_argument("--seed", type=seed_number, default=0)
     world.add_argument("--conditions", nargs="+", metavar="C", help="query conditions (default: all)")
     world.add_argument("--num-reference", type=positive_int, default=40)
     world.add_argument("--num-queries", type=positive_int, default=8, help="queries per condition")
     world.add_argument("--size", type=parse_size, default=(640, 480), metavar="WxH")
     world.add_argument("--name", default="", help="what the scene is called in the window")
-    world.add_argument("--spacing", type=float, default=2.0, metavar="M", help="metres between reference images")
-    world.add_argument("--lateral", type=float, default=0.4, metavar="M", help="how far queries stand beside the lane")
-    world.add_argument("--yaw", type=float, default=7.0, metavar="DEG", help="how much queries look to the side")
+    world.add_argument("--spacing", type=positive_float, default=2.0, metavar="M", help="metres between reference images")
+    world.add_argument(
+        "--lateral", type=non_negative_float, default=0.4, metavar="M", help="how far queries stand beside the lane"
+    )
+    world.add_argument("--yaw", type=non_negative_float, default=7.0, metavar="DEG", help="how much queries look to the side")
     world.add_argument("--start-query", default="", metavar="NAME", help="the query that the window shows first")
     world.add_argument("--no-truth", action="store_true", help="leave out depth, classes and correspondences")
     world.add_argument("--weights", default=DEFAULT_WEIGHTS, help="network that labels the map (default: %(default)s)")
@@ -118,7 +131,7 @@ def _add_engine_commands(command) -> None:
     train.add_argument(
         "--photographs", type=Path, metavar="DIR", help="fixed-camera photographs to evaluate on, never to train on"
     )
-    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--seed", type=seed_number, default=0)
 
 
 def _add_localizer_commands(command) -> None:
@@ -135,7 +148,7 @@ def _add_localizer_commands(command) -> None:
     which.add_argument("--all", action="store_true", help="every query, with a recall table by condition (the default)")
     localize.add_argument("--method", default="p3p", choices=("p3p",))
     localize.add_argument("--weights", help="also report how many matches keep their label with this network")
-    localize.add_argument("--seed", type=int, default=0)
+    localize.add_argument("--seed", type=seed_number, default=0)
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -150,3 +163,31 @@ def positive_int(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
+
+
+def seed_number(text: str) -> int:
+    if not text.isdigit() or int(text) > MAX_SEED:
+        raise argparse.ArgumentTypeError(f"{text!r} is no seed; expected a whole number from 0 to {MAX_SEED}")
+    return int(text)
+
+
+def positive_float(text: str) -> float:
+    value = _finite(text)
+    if value is None or value <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+def non_negative_float(text: str) -> float:
+    value = _finite(text)
+    if value is None or value < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 0")
+    return value
+
+
+def _finite(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import json
+import os
 import sys
 import time
 from collections.abc import Generator
@@ -12,21 +14,29 @@ from typing import Any
 
 from core.errors import InputError
 from core.images import IMAGE_SUFFIXES, read_image, write_image
-from core.records import ImageData, Localization, Progress, Scene
+from core.records import ImageData, Localization, PointLabels, Progress, Scene
 from core.scene.scene import open_scene
 from core.steps import finish
+from fgsn_viewer.virtual_display import ensure_display, has_display
 
 
 def view(options: argparse.Namespace) -> int:
+    if not can_show_window():
+        raise InputError("no display found to show the window on; `shot` and `demo --headless` make pictures without one")
     from fgsn_viewer.app import run
 
     return run(options.paths, weights=options.weights)
 
 
+def can_show_window() -> bool:
+    """Whether Qt finds a screen; where it does not, it ends the process."""
+    return has_display() or bool(os.environ.get("QT_QPA_PLATFORM"))
+
+
 def demo(options: argparse.Namespace) -> int:
     from fgsn_viewer import demo as demo_module
 
-    if not options.headless:
+    if not options.headless and can_show_window():
         from fgsn_viewer.app import run
 
         return run([demo_module.DEMO_SCENE])
@@ -47,10 +57,6 @@ def shot(options: argparse.Namespace) -> int:
 
 def with_virtual_display() -> None:
     """Give the process a screen; ends with the process."""
-    import atexit
-
-    from fgsn_viewer.virtual_display import ensure_display, has_display
-
     display = ensure_display()
     if display is not None:
         atexit.register(display.stop)
@@ -81,6 +87,7 @@ def world(options: argparse.Namespace) -> int:
         start_query=options.start_query,
     )
     scene = drain(steps, options)
+    tell_notes(scene)
     points = len(scene.map.points3D) if scene.map else 0
     row = {"scene": str(options.out), "reference": len(scene.reference), "queries": len(scene.queries), "points": points}
     say(options, row, f"{options.out}: {row['reference']} reference images, {row['queries']} queries, {points} map points")
@@ -92,6 +99,7 @@ def label(options: argparse.Namespace) -> int:
     from core.scene.map_file import save_labels
 
     scene = open_scene(options.scene)
+    tell_notes(scene)
     if scene.map is None or scene.map_path is None:
         raise InputError(f"{options.scene}: has no map whose points could be labelled")
     labels = drain(segment_points(scene.map, segmenter_for(options)), options)
@@ -102,12 +110,11 @@ def label(options: argparse.Namespace) -> int:
 
 
 def segment(options: argparse.Namespace) -> int:
+    outputs = label_files(find_images(options.images), options.out)
     segmenter = segmenter_for(options)
-    images = find_images(options.images)
-    for number, path in enumerate(images):
+    for number, (path, out) in enumerate(outputs.items()):
         started = time.perf_counter()
         labels = segmenter.segment(read_image(path))
-        out = options.out / f"{path.stem}.png"
         write_image(out, labels.labels)
         row = {
             "image": str(path),
@@ -120,25 +127,43 @@ def segment(options: argparse.Namespace) -> int:
             "seconds": round(time.perf_counter() - started, 3),
         }
         say(options, row, f"{out}  {row['num_present']} of {row['num_labels']} labels, {row['seconds']:.2f} s")
-        progress(options, Progress(path.name, (number + 1) / len(images)))
+        progress(options, Progress(path.name, (number + 1) / len(outputs)))
     return 0
 
 
 def find_images(paths: list[Path]) -> list[Path]:
-    """Images among the paths and directly inside folders; two that would write the same label file are refused."""
+    """Images among the paths and directly inside folders. Raises InputError where there are none."""
     images = [
         image
         for path in paths
         for image in (sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES) if path.is_dir() else [path])
     ]
     if not images:
-        raise InputError(f"{', '.join(map(str, paths))}: no images found")
+        raise InputError(f"{', '.join(str(path) for path in paths)}: no images found")
+    return images
+
+
+def label_files(images: list[Path], folder: Path) -> dict[Path, Path]:
+    """The file for the labels of each image. Raises InputError where two would be one, or one is an image itself."""
     stems: dict[str, Path] = {}
+    outputs = {}
     for image in images:
         if image.stem in stems:
             raise InputError(f"{image}: {stems[image.stem]} has the same name; write them to different folders")
         stems[image.stem] = image
-    return images
+        outputs[image] = folder / f"{image.stem}.png"
+    inputs = {_identity(image): image for image in images if image.exists()}
+    for image, out in outputs.items():
+        if out.exists() and _identity(out) in inputs:
+            hurt = inputs[_identity(out)]
+            raise InputError(f"{image}: its labels would replace the image {hurt}; write them to another folder with --out")
+    return outputs
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """What two names of one file have in common."""
+    found = path.stat()
+    return found.st_dev, found.st_ino
 
 
 def train_world(options: argparse.Namespace) -> int:
@@ -170,25 +195,28 @@ def map(options: argparse.Namespace) -> int:
 def localize(options: argparse.Namespace) -> int:
     from core.evaluation.recall import recall_table
     from core.evaluation.report import recall_text
+    from core.localizer.batch import localize_or_refuse
     from core.localizer.pipeline import LocalizerConfig
     from core.localizer.pipeline import localize as localize_steps
 
     scene = open_scene(options.scene)
+    tell_notes(scene)
     if scene.map is None:
         raise InputError(f"{options.scene}: has no map to localize in; build one with `fgsn-viewer map`")
     queries = [find_image(scene, options.query)] if options.query else list(scene.queries)
     if not queries:
         raise InputError(f"{options.scene}: has no query images")
     segmenter = segmenter_for(options) if options.weights else None
+    point_labels = None if segmenter is None else labels_of_points(scene, segmenter.vocabulary)
     config = LocalizerConfig(method=options.method)
+    estimate = localize_steps if options.query else localize_or_refuse
     done = []
     for number, query in enumerate(queries):
-        steps = localize_steps(query, scene.map, config, seed=options.seed)
-        localization = drain(steps, argparse.Namespace(quiet=True))
+        localization = finish(estimate(query, scene.map, config, seed=options.seed))
         done.append(localization)
         row = localization_row(localization)
         if segmenter is not None:
-            row["label_agreement"] = label_agreement(localization, scene, segmenter)
+            row["label_agreement"] = label_agreement(localization, point_labels, segmenter)
         say(options, row, localization_line(row))
         progress(options, Progress(query.name, (number + 1) / len(queries)))
     known = [(one.query.condition, one.error) for one in done if one.query.cam_from_world is not None]
@@ -231,11 +259,20 @@ def localization_line(row: dict[str, Any]) -> str:
     return f"{row['query']:28} {counts}  {row['position_error_m']:8.2f} m {row['rotation_error_deg']:7.2f} deg"
 
 
-def label_agreement(localization: Localization, scene: Scene, segmenter) -> float | None:
-    """Share of the matches whose query label is the point's label, when the map has labels of this vocabulary."""
-    point_labels = scene.map.labels if scene.map else None
-    if point_labels is None or point_labels.vocabulary != segmenter.vocabulary:
-        raise InputError(f"{scene.root}: the map has no labels of the vocabulary {segmenter.vocabulary!r}")
+def labels_of_points(scene: Scene, vocabulary: str) -> PointLabels:
+    """The labels of the map's points in a vocabulary. Raises InputError where the map has none."""
+    from core.scene.map_file import load_labels
+
+    labels = scene.map.labels
+    if labels is None or labels.vocabulary != vocabulary:
+        labels = None if scene.map_path is None else load_labels(scene.map_path, vocabulary)
+    if labels is None:
+        raise InputError(f"{scene.root}: the map has no labels of the vocabulary {vocabulary!r}; add them with `label`")
+    return labels
+
+
+def label_agreement(localization: Localization, point_labels: PointLabels, segmenter) -> float | None:
+    """Share of the matches whose query label is the point's label, or None without matches."""
     if not len(localization.matches):
         return None
     labels = segmenter.segment(read_image(localization.query.path))
@@ -257,6 +294,12 @@ def drain(steps: Generator[Any, None, Any], options: argparse.Namespace) -> Any:
     if not options.quiet and sys.stderr.isatty():
         sys.stderr.write("\n")
     return result
+
+
+def tell_notes(scene: Scene) -> None:
+    """Say on stderr what is not as it should be, as missing images."""
+    for note in scene.notes:
+        sys.stderr.write(f"{scene.name}: {note}\n")
 
 
 def progress(options: argparse.Namespace, step: Progress) -> None:

@@ -43,20 +43,22 @@ def headless(out: Path, scene_path: Path = DEMO_SCENE, seed: int = 0) -> Generat
 
 
 def telling_query(done: list[Localization]) -> str:
-    """The query to open on: a failure in snow if there is one, else any failure, else the first."""
-    lost = [one for one in done if one.error is None or one.error.position_m > 5]
+    """The query to open on: a failure in snow if there is one, else any failure, else the first that could be used."""
+    usable = [one for one in done if len(one.features)] or done
+    lost = [one for one in usable if one.error is None or one.error.position_m > 5]
     snow = [one for one in lost if one.query.condition == "snow"]
-    return (snow or lost or done)[0].query.name
+    return (snow or lost or usable)[0].query.name
 
 
 def _localize_all(scene: Scene, seed: int) -> Generator[Progress, None, list[Localization]]:
-    from core.localizer.pipeline import localize
+    from core.localizer.batch import localize_or_refuse
+    from core.localizer.pipeline import LocalizerConfig
 
     if scene.map is None or not scene.queries:
         raise InputError(f"{scene.root}: the demo needs a scene with a map and queries")
     done = []
     for number, query in enumerate(scene.queries):
-        done.append(finish(localize(query, scene.map, seed=seed)))
+        done.append(finish(localize_or_refuse(query, scene.map, LocalizerConfig(), seed)))
         yield Progress(f"localized {query.name}", (number + 1) / len(scene.queries))
     return done
 

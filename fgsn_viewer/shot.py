@@ -37,10 +37,11 @@ def render_shot(
     """Open a scene or two photographs, wait until everything is computed, and write ``view`` as a PNG of ``size`` px.
 
     ``view`` is "window", "labels", "matches" or "scene3d". ``localize_all`` marks every query in the tree first.
-    Returns ``out``. Raises InputError for what cannot be opened, computed or written.
+    Returns ``out``, with .png where it has no suffix. Raises InputError for what cannot be opened, computed or written.
     """
     if view not in VIEWS:
         raise InputError(f"view {view!r} is not known; expected one of {', '.join(VIEWS)}")
+    out = _png(Path(out))
     paths = [Path(paths)] if isinstance(paths, str | Path) else [Path(path) for path in paths]
     application()
     with tempfile.TemporaryDirectory() as folder:
@@ -52,7 +53,7 @@ def render_shot(
         finally:
             shell.close()
             _process_events()
-    return _write(picture, Path(out))
+    return _write(picture, out)
 
 
 def _take(shell: Shell, paths: list[Path], view: str, query: str | None, size: tuple[int, int], localize_all: bool) -> QImage:
@@ -120,9 +121,14 @@ def _process_events(seconds: float = 0.0) -> None:
         time.sleep(0.002)
 
 
-def _write(picture: QImage, out: Path) -> Path:
-    out = out if out.suffix else out.with_suffix(".png")
+def _png(out: Path) -> Path:
+    """The name with its suffix. Raises InputError when the suffix promises another format."""
+    if out.suffix.lower() not in ("", ".png"):
+        raise InputError(f"{out}: screenshots are written as PNG; expected a name that ends in .png")
+    return out if out.suffix else out.with_suffix(".png")
 
+
+def _write(picture: QImage, out: Path) -> Path:
     def save(name: str) -> None:
         if not picture.save(name, "PNG"):
             raise InputError(f"{out}: the picture cannot be written")

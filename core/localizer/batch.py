@@ -1,0 +1,44 @@
+"""One of many queries: when it cannot be used, that is its result, and the others go on."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+import numpy as np
+
+from core.errors import InputError
+from core.localizer.features import extractor_id
+from core.localizer.matching import require_matchable
+from core.localizer.pipeline import LocalizerConfig, localize
+from core.records import (
+    Features,
+    ImageData,
+    Localization,
+    LocalizationResult,
+    Matches2D3D,
+    Progress,
+    RansacStats,
+    SceneMap,
+)
+
+
+def localize_or_refuse(
+    query: ImageData, scene_map: SceneMap, config: LocalizerConfig, seed: int = 0
+) -> Generator[Progress, None, Localization]:
+    """Localize as ``localize`` does; a query that cannot be used (no image, cut off, of another size) is a failure.
+
+    Raises InputError for what is wrong with every query alike: a map that cannot be matched.
+    """
+    require_matchable(extractor_id(config.features), scene_map)
+    try:
+        return (yield from localize(query, scene_map, config, seed=seed))
+    except (InputError, OSError) as error:
+        return refused(query, str(error), config.method, seed)
+
+
+def refused(query: ImageData, reason: str, method: str, seed: int = 0) -> Localization:
+    """The answer for a query of which nothing could be computed: no keypoints, no matches, the reason."""
+    none, pixels = np.zeros(0), np.zeros((0, 2))
+    result = LocalizationResult(None, none, none, RansacStats(), method, seed=seed, failure=reason)
+    features = Features(pixels, none, none, np.zeros((0, 128)), "")
+    return Localization(query, features, Matches2D3D(pixels, none, none, none, pixels, none), result)

@@ -1,0 +1,125 @@
+"""The command line around the commands: screens, pipes, names of files; no network is needed here."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.errors import InputError
+from core.images import write_image
+from core.steps import finish
+from fgsn_viewer import cli, commands, demo
+from fgsn_viewer.shot import render_shot
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def no_display(monkeypatch):
+    if not sys.platform.startswith("linux"):
+        pytest.skip("every other system has a display")
+    for variable in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):
+        monkeypatch.delenv(variable, raising=False)
+
+
+@pytest.mark.parametrize("arguments", [[], ["view"], ["{tmp}"]])
+def test_without_a_display_the_window_is_refused_in_a_sentence(arguments, no_display, tmp_path, capsys):
+    assert cli.main([argument.replace("{tmp}", str(tmp_path)) for argument in arguments]) == 2
+    assert "no display found to show the window on" in capsys.readouterr().err
+
+
+def test_qt_is_left_to_find_its_own_screen_where_one_is_named(no_display, monkeypatch):
+    assert not commands.can_show_window()
+    monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen")
+    assert commands.can_show_window()
+
+
+def test_without_a_display_the_demo_writes_its_report(no_display, monkeypatch, tmp_path, capsys):
+    def headless(out):
+        yield from ()
+        return out / "report.html"
+
+    monkeypatch.setattr(demo, "headless", headless)
+    monkeypatch.setattr(commands, "with_virtual_display", lambda: None)
+    assert cli.main(["demo", "--out", str(tmp_path)]) == 0
+    assert str(tmp_path) in capsys.readouterr().out
+
+
+def test_a_mistyped_command_is_refused_with_those_that_are(capsys):
+    assert cli.main(["localise", "scene"]) == 2
+    err = capsys.readouterr().err
+    assert "localise: no such file or folder, and no command" in err
+    assert "localize" in err
+
+
+def test_a_reader_that_stops_reading_is_no_error(tmp_path):
+    write_image(tmp_path / "one.png", np.zeros((20, 20, 3), np.uint8))
+    code = (
+        "import sys\n"
+        "from fgsn_viewer import cli, commands\n"
+        "def label(options):\n"
+        "    for number in range(100_000):\n"
+        "        commands.say(options, {'number': number}, str(number))\n"
+        "commands.label = label\n"
+        "sys.exit(cli.main(['label', 'scene', '--json']))\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == '{"number": 0}\n'
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    assert process.wait(timeout=60) == 141
+
+
+def test_label_files_never_replace_an_image_that_was_given(tmp_path):
+    for name in ("a.png", "b.jpg"):
+        write_image(tmp_path / name, np.zeros((4, 4, 3), np.uint8))
+    images = commands.find_images([tmp_path])
+    assert commands.label_files(images, tmp_path / "out") == {image: tmp_path / "out" / f"{image.stem}.png" for image in images}
+    assert commands.label_files(images[1:], tmp_path) == {tmp_path / "b.jpg": tmp_path / "b.png"}
+    for folder in (tmp_path, tmp_path / "out" / ".."):
+        (tmp_path / "out").mkdir(exist_ok=True)
+        with pytest.raises(InputError, match="would replace the image"):
+            commands.label_files(images, folder)
+
+
+def test_a_label_file_that_is_a_link_to_an_image_is_refused_too(tmp_path):
+    write_image(tmp_path / "a.jpg", np.zeros((4, 4, 3), np.uint8))
+    try:
+        (tmp_path / "a.png").symlink_to(tmp_path / "a.jpg")
+    except OSError:
+        pytest.skip("this system has no links for this user")
+    with pytest.raises(InputError, match="would replace the image"):
+        commands.label_files([tmp_path / "a.jpg"], tmp_path)
+
+
+def test_two_images_of_one_name_would_share_a_label_file(tmp_path):
+    with pytest.raises(InputError, match=r"b/one\.jpg: .*one\.png has the same name"):
+        commands.label_files([tmp_path / "a" / "one.png", tmp_path / "b" / "one.jpg"], tmp_path)
+
+
+@pytest.mark.parametrize("name", ["x.jpg", "x.PDF", "x.png.bmp"])
+def test_a_screenshot_is_not_written_under_the_name_of_another_format(name, tmp_path):
+    with pytest.raises(InputError, match=r"written as PNG; expected a name that ends in \.png"):
+        render_shot([tmp_path], "window", tmp_path / name)
+
+
+def test_the_demo_opens_on_a_query_that_could_be_read(tmp_path):
+    from test_localizer_batch import CAMERA, small_map
+
+    from core.localizer.batch import localize_or_refuse
+    from core.localizer.pipeline import LocalizerConfig
+    from core.records import ImageData
+
+    write_image(tmp_path / "1.png", np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8))
+    queries = [ImageData(f"snow/{i}.png", tmp_path / f"{i}.png", "snow", CAMERA) for i in range(2)]
+    done = [finish(localize_or_refuse(query, small_map(), LocalizerConfig())) for query in queries]
+    assert [len(one.features) > 0 for one in done] == [False, True]
+    assert demo.telling_query(done) == "snow/1.png"
+    assert demo.telling_query(done[:1]) == "snow/0.png"
