@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -71,6 +72,57 @@ def test_a_world_is_written_and_localized(world, capsys):
     assert all(row["position_error_m"] < 0.25 and row["rotation_error_deg"] < 2 for row in overcast)
 
 
+@pytest.fixture
+def damaged(world, tmp_path) -> Path:
+    """The scene with one query missing, one cut off and one of another size."""
+    scene = tmp_path / "damaged"
+    shutil.copytree(world, scene)
+    images = scene / "images"
+    (images / "overcast" / "0008.jpg").unlink()
+    cut = images / "overcast" / "0009.jpg"
+    cut.write_bytes(cut.read_bytes()[:2000])
+    write_image(images / "night" / "0008.jpg", np.zeros((100, 100, 3), np.uint8))
+    return scene
+
+
+def test_queries_that_cannot_be_used_are_answered_and_the_others_go_on(damaged, capsys):
+    code, out, err = run(capsys, "localize", damaged, "--all", "--json", "--quiet")
+    rows = {row["query"]: row for row in json_lines(out)}
+    assert code == 0
+    assert len(rows) == 4
+    assert all(set(row) == RESULT_KEYS for row in rows.values())
+    assert "no such image" in rows["overcast/0008.jpg"]["failure"]
+    assert "cut off" in rows["overcast/0009.jpg"]["failure"]
+    assert "the image is 100 x 100" in rows["night/0008.jpg"]["failure"]
+    assert [row["num_keypoints"] > 0 for row in rows.values()] == [False, False, False, True]
+    assert "1 of 12 images are missing" in err
+    code, out, _ = run(capsys, "localize", damaged, "--quiet")
+    assert code == 0
+    assert "no such image" in out
+    assert [line.split() for line in out.splitlines()][-3][:3] == ["overcast", "2", "2"]  # queries, no pose
+
+
+def test_one_query_that_cannot_be_used_is_bad_input(damaged, capsys):
+    code, out, err = run(capsys, "localize", damaged, "--query", "overcast/0009.jpg")
+    assert (code, out) == (2, "")
+    assert "0009.jpg: cut off" in err
+
+
+def test_a_map_keeps_the_labels_of_each_network_that_labelled_it(world, tmp_path, capsys):
+    scene = tmp_path / "scene"
+    shutil.copytree(world, scene)
+    asked = ["localize", scene, "--query", "overcast/0008.jpg", "--json", "--quiet", "--weights"]
+    code, out, err = run(capsys, *asked, "world-19")
+    assert (code, out) == (2, "")
+    assert "no labels of the vocabulary 'cityscapes-19'; add them with `label`" in err
+    code, out, _ = run(capsys, "label", scene, "--weights", "world-19", "--json", "--quiet")
+    assert (code, json_lines(out)[0]["vocabulary"]) == (0, "cityscapes-19")
+    for network in ("world-19", "world-100"):
+        code, out, _ = run(capsys, *asked, network)
+        assert code == 0
+        assert 0 < json_lines(out)[0]["label_agreement"] <= 1
+
+
 def test_the_same_seed_gives_the_same_poses(world, capsys):
     answers = [run(capsys, "localize", world, "--query", "overcast/0008.jpg", "--json", "--seed", 5)[1] for _ in range(2)]
     assert answers[0] == answers[1]
@@ -123,11 +175,31 @@ def bad_inputs() -> dict[str, tuple[list[str], str]]:
             ["segment", "{tmp}/photos/one.png", "--out", "{tmp}/text.jpg/labels"],
             "cannot be written",
         ),
-        "a map of one photo": (["map", "{tmp}/photos", "--out", "{tmp}/model"], "photos"),
+        "labels over a photograph": (["segment", "{tmp}/photos/one.png", "--out", "{tmp}/photos"], "replace the image"),
+        "two photographs of one name": (
+            ["segment", "{tmp}/photos/one.png", "{tmp}/text/one.jpg", "--out", "{tmp}/out"],
+            "has the same name",
+        ),
+        "a map of one photo": (["map", "{tmp}/photos", "--out", "{tmp}/model"], "photos: a map needs at least two images"),
         "an unknown condition": (["world", "--conditions", "monsoon", "--out", "{tmp}/w"], "monsoon"),
         "a size that is none": (["world", "--size", "big", "--out", "{tmp}/w"], "no size"),
+        "a seed below zero": (["world", "--seed", "-4", "--out", "{tmp}/w"], "'-4' is no seed"),
+        "a seed that is too large": (
+            ["localize", "{tmp}", "--seed", "2147483648"],
+            "expected a whole number from 0 to 2147483647",
+        ),
+        "a spacing of nothing": (["world", "--spacing", "0", "--out", "{tmp}/w"], "'0' is not a number above 0"),
+        "a spacing that is no number": (["world", "--spacing", "nan", "--out", "{tmp}/w"], "'nan' is not a number above 0"),
+        "an endless way to the side": (["world", "--lateral", "inf", "--out", "{tmp}/w"], "not a number of at least 0"),
+        "a negative yaw": (["world", "--yaw", "-1", "--out", "{tmp}/w"], "'-1' is not a number of at least 0"),
+        "an unknown command": (["localise", "{tmp}"], "localise: no such file or folder, and no command"),
+        "a scene that is not there": (["{tmp}/nowhere"], "nowhere: no such file or folder, and no command"),
         "an unknown command option": (["localize", "{tmp}", "--method", "magic"], "magic"),
     }
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() if path.is_file() else b"" for path in folder.rglob("*")}
 
 
 @pytest.mark.parametrize("case", bad_inputs())
@@ -137,7 +209,7 @@ def test_bad_input_is_one_clear_sentence_and_exit_code_2(case, tmp_path, capsys)
     (tmp_path / "text.jpg").write_text("no image")
     (tmp_path / "text.pth").write_text("no network")
     write_image(tmp_path / "photos" / "one.png", np.zeros((60, 80, 3), np.uint8))
-    before = sorted(path.name for path in tmp_path.rglob("*"))
+    before = contents(tmp_path)
     code, out, err = run(
         capsys,
         *(argument.replace("{tmp}", str(tmp_path)) for argument in arguments),
@@ -146,7 +218,7 @@ def test_bad_input_is_one_clear_sentence_and_exit_code_2(case, tmp_path, capsys)
     assert out == ""
     assert words in err
     assert "Traceback" not in err
-    assert sorted(path.name for path in tmp_path.rglob("*")) == before
+    assert contents(tmp_path) == before
 
 
 @pytest.mark.gl
@@ -159,7 +231,7 @@ def test_the_demo_without_a_display_writes_a_report(tmp_path):
     result = json.loads((out / "result.json").read_text(encoding="utf-8"))
     recall = {row["condition"]: row["percent"] for row in result["recall"]}
     assert len(result["queries"]) == 48
-    assert recall["overcast"][0] >= 90
+    assert recall["overcast"][0] >= 87, "of 8 queries at most one is lost"
     assert recall["night"][0] <= 50, "the gap that semantics has to close"
     page = (out / "report.html").read_text(encoding="utf-8")
     assert page.count("data:image/png;base64") == 4
