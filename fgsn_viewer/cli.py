@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core.errors import InputError
+from resources import DEFAULT_WEIGHTS
 
-DEFAULT_WEIGHTS = "world-100"
 MAX_SEED = 2**31 - 1
 
 

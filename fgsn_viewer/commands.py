@@ -18,6 +18,7 @@ from core.records import ImageData, Localization, PointLabels, Progress, Scene
 from core.scene.scene import open_scene
 from core.steps import finish
 from fgsn_viewer.virtual_display import ensure_display, has_display
+from resources import DEMO
 
 
 def view(options: argparse.Namespace) -> int:
@@ -39,7 +40,7 @@ def demo(options: argparse.Namespace) -> int:
     if not options.headless and can_show_window():
         from fgsn_viewer.app import run
 
-        return run([demo_module.DEMO_SCENE])
+        return run([DEMO])
     with_virtual_display()
     report = drain(demo_module.headless(options.out), options)
     say(options, {"report": str(report)}, f"demo: screenshots, result.json and report.html are in {report.parent}")

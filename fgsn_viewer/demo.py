@@ -13,8 +13,7 @@ from core.images import write_atomic
 from core.records import Localization, Progress, Scene, settings_of
 from core.scene.scene import open_scene
 from core.steps import finish
-
-DEMO_SCENE = Path(__file__).resolve().parent.parent / "resources" / "demo"
+from resources import DEMO
 
 CAPTIONS = {
     "window": "The window: reference and query with their labels, the map with estimate and truth, and the reason below.",
@@ -24,7 +23,7 @@ CAPTIONS = {
 }
 
 
-def headless(out: Path, scene_path: Path = DEMO_SCENE, seed: int = 0) -> Generator[Progress, None, Path]:
+def headless(out: Path, scene_path: Path = DEMO, seed: int = 0) -> Generator[Progress, None, Path]:
     """Run the whole demo without a window; return the path of report.html. Needs a (virtual) display."""
     if not scene_path.is_dir():
         raise InputError(f"{scene_path}: the demo scene is missing; make it with `python main.py world --out {scene_path}`")
