@@ -17,7 +17,6 @@ from typing import Any
 from core.errors import InputError
 from core.records import Progress
 
-HEAVY = ("torch", "open3d", "pycolmap", "poselib")  # none of them may be loaded before the window shows
 _lock = threading.Lock()
 
 

@@ -17,6 +17,25 @@ from core.errors import InputError
 one_thread = pytest.fixture(autouse=True, scope="module")(on_one_thread)
 
 
+def quick_config() -> models.ShippedConfig:
+    """The recipe at toy size: every stage works, but makes no networks to use."""
+    full = models.ShippedConfig()
+    tiny = {"num_worlds": 1, "views_per_world": 2, "width": 160, "height": 120}
+    schedule = {"iterations": 4, "batch_size": 4}
+    return replace(
+        full,
+        training_worlds=replace(full.training_worlds, **tiny),
+        held_out_worlds=replace(full.held_out_worlds, **tiny | {"conditions_per_view": 3}),
+        pretraining=replace(full.pretraining, optimization=replace(full.pretraining.optimization, **schedule)),
+        fgsn=replace(
+            full.fgsn,
+            optimization=replace(full.fgsn.optimization, **schedule),
+            clusters=replace(full.fgsn.clusters, num_clusters=20),
+        ),
+        num_workers=0,
+    )
+
+
 def tiny(stage):
     """A training stage of three steps on small crops."""
     optimization = replace(stage.optimization, iterations=3, batch_size=2, precision="fp32")
@@ -25,7 +44,7 @@ def tiny(stage):
 
 @pytest.fixture
 def config():
-    quick = models.quick_config()
+    quick = quick_config()
     fgsn = tiny(quick.fgsn)
     fgsn = replace(fgsn, clusters=replace(fgsn.clusters, num_clusters=5, num_iterations=3), label_scale=1.0)
     preprocessing = replace(small_preprocessing(), short_side=65)

@@ -236,7 +236,3 @@ def to_pycolmap_pose(pose: Rigid3d) -> Any:
     import pycolmap
 
     return pycolmap.Rigid3d(pycolmap.Rotation3d(pose.qvec[[1, 2, 3, 0]]), pose.tvec)
-
-
-def from_pycolmap_pose(pose: Any) -> Rigid3d:
-    return Rigid3d(np.asarray(pose.rotation.quat)[[3, 0, 1, 2]], pose.translation)

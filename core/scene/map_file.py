@@ -22,7 +22,7 @@ from core.errors import InputError, SceneError
 from core.geometry import Camera, Rigid3d
 from core.images import write_atomic
 from core.records import ImageData, Observations, PointLabels, PointVisibility, SceneMap
-from core.scene.colmap import condition_of, model_suffix, read_scene_map, write_model
+from core.scene.colmap import condition_of, read_scene_map, write_model
 from core.scene.folders import whole_folder
 
 MAP_FILE = "map.h5"
@@ -30,11 +30,6 @@ _FORMAT = "fgsn-map"
 _VERSION = 1
 _PACKED: dict[str, Any] = {"compression": "gzip", "compression_opts": 4, "shuffle": True}
 _COLMAP_FILES = ("cameras.bin", "images.bin", "points3D.bin")
-
-
-def is_map_folder(path: Path) -> bool:
-    """Whether the folder holds a COLMAP model, with or without our map.h5."""
-    return model_suffix(path) is not None
 
 
 def save_map(path: str | Path, scene_map: SceneMap) -> None:
