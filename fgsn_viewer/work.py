@@ -277,7 +277,12 @@ def can_localize(scene: Scene, query: ImageData) -> bool:
 
 
 def best_reference(scene: Scene, localization: Localization) -> ImageData | None:
-    """The reference image that sees most inliers (most matches where there are none), or None."""
+    """The reference image that sees most inliers, or None; without a pose, the true place where it is known.
+
+    Where a failed query's place is not known either, the image with most matches.
+    """
+    if localization.result.failure and localization.query.cam_from_world is not None:
+        return first_reference(scene, localization.query)
     return reference_of_map_image(scene, localization.ranking[0][0]) if localization.ranking else None
 
 
