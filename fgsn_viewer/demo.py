@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator
+from dataclasses import dataclass
 from pathlib import Path
 
 from core.errors import InputError
@@ -15,24 +16,37 @@ from core.scene.scene import open_scene
 from core.steps import finish
 from resources import DEMO
 
-CAPTIONS = {
-    "window": "The window: reference and query with their labels, the map with estimate and truth, and the reason below.",
-    "labels": "The same label has the same colour in both seasons.",
-    "matches": "Matches between the query and its best reference image: inliers solid with dots, outliers dashed with crosses.",
-    "scene3d": "The map in 3D: reference cameras, the estimated pose (cyan) and the true pose (white).",
-}
+WIDE = (1600, 700)
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """A screenshot of the demo: which view, its size px, of the lost query or of one that was found, and what it says."""
+
+    view: str
+    size: tuple[int, int]
+    of_lost: bool
+    caption: str
+
+
+SHOTS = (
+    Shot("window", (1600, 1000), True, "A lost query beside the reference image of its true place, and why it was lost."),
+    Shot("labels", WIDE, True, "The same label has the same colour in both seasons."),
+    Shot("matches", WIDE, False, "A query that was found: inliers solid with dots, outliers dashed with crosses."),
+    Shot("scene3d", WIDE, False, "The same query in 3D: reference cameras, the estimated pose (cyan), the true pose (white)."),
+)
 
 
 def headless(out: Path, scene_path: Path = DEMO, seed: int = 0) -> Generator[Progress, None, Path]:
     """Run the whole demo without a window; return the path of report.html. Needs a (virtual) display."""
     if not scene_path.is_dir():
-        raise InputError(f"{scene_path}: the demo scene is missing; make it with `python main.py world --out {scene_path}`")
+        raise InputError(f"{scene_path}: the demo scene is missing; the README has the command that makes it")
     scene = open_scene(scene_path)
     done = yield from _localize_all(scene, seed)
     known = [(one.query.condition, one.error) for one in done if one.query.cam_from_world is not None]
     recall = recall_table(known)
     query = scene.start_query or telling_query(done)
-    figures = yield from _screenshots(scene_path, query, out)
+    figures = yield from _screenshots(scene_path, query, found_query(done, query), out)
     rows = [settings_of(row) for row in recall]
     result = {"scene": scene.name, "seed": seed, "method": "p3p", "shown_query": query, "recall": rows, "queries": _rows(done)}
     _write_text(out / "result.json", json.dumps(result, indent=1, ensure_ascii=False))
@@ -49,6 +63,14 @@ def telling_query(done: list[Localization]) -> str:
     return (snow or lost or usable)[0].query.name
 
 
+def found_query(done: list[Localization], lost: str) -> str:
+    """A query of the lost one's condition that was found, with most inliers; else the best of all."""
+    condition = next(one.query.condition for one in done if one.query.name == lost)
+    found = [one for one in done if one.result.failure is None] or done
+    best = max(found, key=lambda one: (one.query.condition == condition, one.result.stats.num_inliers))
+    return best.query.name
+
+
 def _localize_all(scene: Scene, seed: int) -> Generator[Progress, None, list[Localization]]:
     from core.localizer.batch import localize_or_refuse
     from core.localizer.pipeline import LocalizerConfig
@@ -62,14 +84,16 @@ def _localize_all(scene: Scene, seed: int) -> Generator[Progress, None, list[Loc
     return done
 
 
-def _screenshots(scene_path: Path, query: str, out: Path) -> Generator[Progress, None, list[Figure]]:
+def _screenshots(scene_path: Path, lost: str, found: str, out: Path) -> Generator[Progress, None, list[Figure]]:
     from fgsn_viewer.shot import render_shot
 
     figures = []
-    for number, (view, caption) in enumerate(CAPTIONS.items()):
-        path = render_shot([scene_path], view, out / f"{view}.png", query=query)
-        figures.append(Figure(path, caption))
-        yield Progress(f"screenshot {path.name}", (number + 1) / len(CAPTIONS))
+    for number, shot in enumerate(SHOTS):
+        query = lost if shot.of_lost else found
+        marked = shot.view == "window"  # every query's mark in the tree
+        path = render_shot([scene_path], shot.view, out / f"{shot.view}.png", query=query, size=shot.size, localize_all=marked)
+        figures.append(Figure(path, f"{query}: {shot.caption}"))
+        yield Progress(f"screenshot {path.name}", (number + 1) / len(SHOTS))
     return figures
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -123,3 +124,14 @@ def test_the_demo_opens_on_a_query_that_could_be_read(tmp_path):
     assert [len(one.features) > 0 for one in done] == [False, True]
     assert demo.telling_query(done) == "snow/1.png"
     assert demo.telling_query(done[:1]) == "snow/0.png"
+
+
+def test_the_demo_shows_the_best_found_query_of_the_lost_ones_condition():
+    def one(name: str, inliers: int) -> SimpleNamespace:
+        result = SimpleNamespace(failure=None if inliers else "lost", stats=SimpleNamespace(num_inliers=inliers))
+        return SimpleNamespace(query=SimpleNamespace(name=name, condition=name.split("/")[0]), result=result)
+
+    done = [one("sun/0", 90), one("snow/0", 0), one("snow/1", 20), one("snow/2", 30)]
+    assert demo.found_query(done, "snow/0") == "snow/2"
+    assert demo.found_query([one("sun/0", 90), one("snow/0", 0)], "snow/0") == "sun/0"
+    assert demo.found_query([one("snow/0", 0)], "snow/0") == "snow/0"
