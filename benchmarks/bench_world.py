@@ -11,7 +11,7 @@ from core.world.render import Renderer
 from core.world.traversal import plan_traversal
 
 
-def run(num_places: int = 3, size: tuple[int, int] = (640, 480)) -> list[dict]:
+def run(num_places: int = 8, size: tuple[int, int] = (640, 480)) -> list[dict]:
     """Rendering of one traversal a condition, as a scene is written; the stage of a condition is made once and counted."""
     camera = Camera.pinhole(*size, 0.8 * size[0])
     rows = []
@@ -21,10 +21,8 @@ def run(num_places: int = 3, size: tuple[int, int] = (640, 480)) -> list[dict]:
         built = time.perf_counter() - started
         renderer, places = Renderer(world), plan_traversal(world, num_places, seed=0)
         started = time.perf_counter()
-        for condition in CONDITIONS:
-            for place in places:
-                renderer.render(place, camera, condition, traversal_seed=1)
+        views = [(place, camera, condition, 1) for condition in CONDITIONS for place in places]
+        count = sum(1 for _ in renderer.render_many(views))
         seconds = time.perf_counter() - started
-        count = num_places * len(CONDITIONS)
         rows.append({"kind": kind, "build s": built, "images": count, "images/s": count / seconds})
     return rows

@@ -146,3 +146,15 @@ def test_transferring_a_pixel_to_its_own_view_changes_nothing(views):
     moved, depth = transfer(view, view, pixels)
     assert np.abs(moved - pixels).max() < 1e-3
     assert np.allclose(depth, view.depth[y, x][::50], rtol=1e-5)
+
+
+def test_two_at_a_time_give_the_pixels_of_one_by_one():
+    world = build_world("suburban", 4)
+    camera = Camera.pinhole(96, 72, 80.0)
+    places = plan_traversal(world, 3, seed=0)
+    views = [(place, camera, condition, 1) for condition in ("overcast", "snow") for place in places]
+    alone = [Renderer(world).render(*view).rgb for view in views[::5]]
+    together = [rendering.rgb for rendering in Renderer(world).render_many(views)]
+    assert len(together) == len(views)
+    for one, other in zip(alone, together[::5]):
+        np.testing.assert_array_equal(one, other)

@@ -165,9 +165,9 @@ def _render_all(
     references = [shot for shot in shots if not shot.is_query]
     files = dict(zip((shot.name for shot in references), _depth_files(references, folder)))
     written: list[Path] = []
-    for k, shot in enumerate(shots):
-        yield Progress(f"Rendering {shot.name}", 0.02 + 0.68 * k / len(shots))
-        rendering = renderer.render(shot.cam_from_world, camera, shot.condition, shot.traversal_seed)
+    views = [(shot.cam_from_world, camera, shot.condition, shot.traversal_seed) for shot in shots]
+    for k, (shot, rendering) in enumerate(zip(shots, renderer.render_many(views))):
+        yield Progress(f"Rendered {shot.name}", 0.02 + 0.68 * k / len(shots))
         write_image(folder / "images" / shot.name, rendering.rgb, quality=_JPEG_QUALITY)
         if truth:
             _write_truth(folder / "truth", shot.name, rendering)

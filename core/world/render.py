@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import cv2
@@ -28,6 +29,7 @@ _SUBPIXEL = (0.5, 0.45)  # where pixels at edges are looked at a second time
 _LAMP_RANGE_M = 120.0
 _BRIGHTEST = np.float32(12.0)
 _CHUNKS = 4  # fixed, so that the result does not depend on the number of cores
+_LEAFY = (Material.LEAF, Material.NEEDLE)
 _FLEETING = (Material.LEAF, Material.NEEDLE, Material.SNOW_PILE, Material.WATER)
 
 
@@ -76,6 +78,7 @@ class Renderer:
     def __init__(self, world: World) -> None:
         self.world = world
         self._stages: OrderedDict[tuple[str, Any], Stage] = OrderedDict()
+        self._lock = Lock()
         self._litter = _litter_map(world)
 
     def render(self, cam_from_world: Rigid3d, camera: Camera, condition: str, traversal_seed: int) -> Rendering:
@@ -98,6 +101,17 @@ class Renderer:
         classes = self._classes(seen, air, eye, directions, shape)
         return Rendering(rgb, seen.depth.reshape(shape), classes, static.reshape(shape), camera, cam_from_world, condition)
 
+    def render_many(self, views: Iterable[tuple[Rigid3d, Camera, str, int]]) -> Iterator[Rendering]:
+        """Render views, the arguments of ``render``, in their order but two at a time; the pixels are the same."""
+        with ThreadPoolExecutor(2) as pool:
+            waiting = deque()
+            for view in views:
+                waiting.append(pool.submit(self.render, *view))
+                if len(waiting) > 2:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+
     def _lighting(self, pose: Rigid3d, air: Atmosphere) -> Lighting:
         heading = pose.R[2] * [1, 1, 0]
         heading = (heading / max(np.linalg.norm(heading), 1e-6)).astype(np.float32)
@@ -116,12 +130,13 @@ class Renderer:
         return self._stage(("moving", traversal_seed), lambda: Stage(mobile_mesh(self.world, traversal_seed)))
 
     def _stage(self, key: tuple[str, Any], make: Callable[[], Stage]) -> Stage:
-        if key not in self._stages:
-            self._stages[key] = make()
-        self._stages.move_to_end(key)
-        while len(self._stages) > 10:
-            self._stages.popitem(last=False)
-        return self._stages[key]
+        with self._lock:
+            if key not in self._stages:
+                self._stages[key] = make()
+            self._stages.move_to_end(key)
+            while len(self._stages) > 10:
+                self._stages.popitem(last=False)
+            return self._stages[key]
 
     def _classes(self, seen: _Surfaces, air: Atmosphere, eye: Array, directions: Array, shape: tuple[int, int]) -> Array:
         """Class ids; a thin or bare crown keeps its class over the small gaps that it shows."""
@@ -207,10 +222,12 @@ def _color(seen: _Surfaces, points: Points, directions: Array, air: Atmosphere, 
 
 
 def _edges(seen: _Surfaces, shape: tuple[int, int]) -> Array:
-    """Pixels (N,) beside another surface: the ones that need more than one ray."""
+    """Pixels (N,) beside another surface: the ones that need more than one ray; not those between leaves of a crown."""
     depth = np.where(np.isfinite(seen.depth), seen.depth, 1e4).astype(np.float32).reshape(shape)
     thing = (seen.material.astype(np.int32) * 65536 + seen.obj).reshape(shape)
     normal = seen.normal.reshape(*shape, 3)
+    hit = np.isfinite(seen.depth).reshape(shape)
+    leafy = np.isin(seen.material, _LEAFY).reshape(shape) & hit
     edge = np.zeros(shape, bool)
     for axis in (0, 1):
         a = [slice(None)] * 2
@@ -219,7 +236,8 @@ def _edges(seen: _Surfaces, shape: tuple[int, int]) -> Array:
         one, two = tuple(a), tuple(b)
         apart = np.abs(depth[one] - depth[two]) > 0.05 * np.minimum(depth[one], depth[two])
         apart |= thing[one] != thing[two]
-        apart |= np.einsum("ijk,ijk->ij", normal[one], normal[two]) < 0.7
+        apart |= (np.einsum("ijk,ijk->ij", normal[one], normal[two]) < 0.7) & hit[one] & hit[two]
+        apart &= ~(leafy[one] & leafy[two])
         edge[one] |= apart
         edge[two] |= apart
     return np.flatnonzero(edge)

@@ -38,6 +38,7 @@ class Stage:
             vertices = np.ascontiguousarray(mesh.corners.reshape(-1, 3))
             indices = np.arange(len(vertices), dtype=np.uint32).reshape(-1, 3)
             self._scene.add_triangles(o3d.core.Tensor(vertices), o3d.core.Tensor(indices))
+            self._scene.cast_rays(o3d.core.Tensor(np.ones((1, 6), np.float32)))  # builds the tree, before threads share it
 
     def cast(self, origins: Array, directions: Array, rounds: int = 4, limit: Array | float = np.inf) -> Hits:
         """First hits of rays from (3,) or (R, 3) along (R, 3), past ``rounds`` holes in leaf cards (0: whole cards).
