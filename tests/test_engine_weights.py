@@ -191,10 +191,18 @@ def test_wrong_shapes_unknown_keys_and_nan_are_named(tmp_path):
 )
 def test_own_file_with_a_description_that_cannot_be_used_says_so(tmp_path, section, value):
     good = {"config": dataclasses.asdict(tiny_config()), "preprocessing": {}, "labels": {"vocabulary": "v", "names": None}}
-    metadata = {name: json.dumps(part) for name, part in (good | {section: value}).items()} | {"format": "fgsn-network-1"}
+    metadata = {"fgsn-network-1": json.dumps(good | {section: value})}
     save_file({"conv6.weight": torch.zeros(7, 16, 1, 1)}, tmp_path / "own.safetensors", metadata=metadata)
     with pytest.raises(WeightsError, match=r"own\.safetensors: its description cannot be used"):
         load_network(tmp_path / "own.safetensors")
+
+
+def test_the_same_network_is_always_written_as_the_same_bytes(tmp_path):
+    network = PSPNet(tiny_config())
+    info = NetworkInfo(vocabulary="v", num_labels=7, preprocessing=Preprocessing(), config=network.config)
+    for number in range(4):
+        save_network(tmp_path / f"{number}.safetensors", network, info)
+    assert len({(tmp_path / f"{number}.safetensors").read_bytes() for number in range(4)}) == 1
 
 
 def test_missing_file_is_named(tmp_path):

@@ -98,7 +98,7 @@ def load_network(path: str | Path) -> tuple[PSPNet, NetworkInfo]:
         raise FileNotFoundError(f"{path}: no such weight file")
     state, metadata = _read_safetensors(path) if path.suffix == ".safetensors" else (_read_pth(path), {})
     state = {_official_name(name): tensor for name, tensor in state.items()}
-    info = _read_info(path, metadata) if metadata.get("format") == FORMAT else _official_info(path, state)
+    info = _read_info(path, metadata[FORMAT]) if FORMAT in metadata else _official_info(path, state)
     with torch.device("meta"):
         network = PSPNet(info.config)
     _check_state(path, network, state)
@@ -121,7 +121,7 @@ def save_network(path: str | Path, network: PSPNet, info: NetworkInfo, dtype: to
     }
     described = {"vocabulary": info.vocabulary, "names": info.names}
     sections = {"config": asdict(info.config), "preprocessing": asdict(info.preprocessing), "labels": described}
-    metadata = {"format": FORMAT} | {name: json.dumps(values, sort_keys=True) for name, values in sections.items()}
+    metadata = {FORMAT: json.dumps(sections, sort_keys=True)}  # one entry: safetensors writes several in any order
     write_atomic(path, lambda temporary: save_file(state, temporary, metadata=metadata))
 
 
@@ -170,11 +170,12 @@ def _official_info(path: Path, state: dict[str, Tensor]) -> NetworkInfo:
     return NetworkInfo(vocabulary=path.stem, num_labels=num_labels, preprocessing=Preprocessing(), config=config)
 
 
-def _read_info(path: Path, metadata: dict[str, str]) -> NetworkInfo:
+def _read_info(path: Path, description: str) -> NetworkInfo:
     try:
-        config = _record(PSPNetConfig, json.loads(metadata["config"]))
-        preprocessing = _record(Preprocessing, json.loads(metadata["preprocessing"]))
-        labels = json.loads(metadata["labels"])
+        sections = json.loads(description)
+        config = _record(PSPNetConfig, sections["config"])
+        preprocessing = _record(Preprocessing, sections["preprocessing"])
+        labels = sections["labels"]
         names = labels["names"] and tuple(labels["names"])
         return NetworkInfo(
             vocabulary=labels["vocabulary"],
