@@ -20,19 +20,16 @@ from core.scene.colmap import read_model, write_model
 from core.scene.list_files import write_poses
 from core.scene.map_file import load_map
 from core.scene.scene import open_scene
+from core.steps import finish
 
 CAMERA = Camera.pinhole(320, 240, 300.0)
 PLANES = ((np.array([0.0, 0.0, 1.0]), 4.0), (np.array([0.6, 0.0, 0.8]), 4.4))  # n . x = d, seen from about the origin
 
 
-def finish(steps):
+def watched(steps):
     """Run a generator to its end; return its result and what it yielded."""
     yielded = []
-    while True:
-        try:
-            yielded.append(next(steps))
-        except StopIteration as stop:
-            return stop.value, yielded
+    return finish(steps, yielded.append), yielded
 
 
 def render_corner(pose: Rigid3d, textures) -> np.ndarray:
@@ -79,7 +76,7 @@ def corner(tmp_path_factory):
 @pytest.fixture(scope="module")
 def corner_map(corner, tmp_path_factory):
     out = tmp_path_factory.mktemp("map") / "map"
-    scene_map, yielded = finish(build_map(corner[1], out))
+    scene_map, yielded = watched(build_map(corner[1], out))
     return out, scene_map, yielded
 
 
@@ -136,7 +133,7 @@ def test_a_segmenter_labels_the_points_of_a_map(corner, tmp_path):
         def segment(self, image):
             return LabelMap((np.arange(image.shape[1]) >= 160) * np.ones((len(image), 1)), 2, "halves")
 
-    scene_map, yielded = finish(build_map(corner[1], tmp_path / "map", segmenter=Halves()))
+    scene_map, yielded = watched(build_map(corner[1], tmp_path / "map", segmenter=Halves()))
     fractions = [progress.fraction for progress in yielded]
     assert fractions == sorted(fractions)
     labels = load_map(tmp_path / "map", "halves").labels
@@ -146,14 +143,14 @@ def test_a_segmenter_labels_the_points_of_a_map(corner, tmp_path):
 
 
 def test_the_same_seed_builds_the_same_map(corner, corner_map):
-    again, _ = finish(build_scene_map(corner[1]))
+    again, _ = watched(build_scene_map(corner[1]))
     np.testing.assert_array_equal(again.points3D, corner_map[1].points3D)
     np.testing.assert_array_equal(again.observations.descriptors, corner_map[1].observations.descriptors)
 
 
 def test_unknown_poses_are_found_up_to_a_similarity(corner):
     images = [dataclasses.replace(image, cam_from_world=None) for image in corner[1]]
-    scene_map, _ = finish(build_scene_map(images))
+    scene_map, _ = watched(build_scene_map(images))
     assert len(scene_map.images) == 5
     relative = [
         rotation_angle_deg(a.cam_from_world @ scene_map.images[0].cam_from_world.inverse(),
@@ -328,7 +325,7 @@ def test_real_photographs_without_poses_agree_with_colmaps_model(shared_data, tm
         small = cv2.resize(image, (image.shape[1] // 4, image.shape[0] // 4), interpolation=cv2.INTER_AREA)
         (tmp_path / "images").mkdir(exist_ok=True)
         cv2.imwrite(str(tmp_path / "images" / file.name), small)
-    scene_map, _ = finish(build_map(tmp_path / "images", tmp_path / "map"))
+    scene_map, _ = watched(build_map(tmp_path / "images", tmp_path / "map"))
     truth = {image.name: image.cam_from_world for image in read_model(source / "colmap_ground_truth").images.values()}
     assert len(scene_map.images) == 12
     assert len(scene_map.points3D) > 2000

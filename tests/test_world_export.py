@@ -12,6 +12,7 @@ from core.images import read_image, read_labels
 from core.records import ImageData, LabelMap, Observations, SceneMap
 from core.scene.correspondences import positions_name, read_correspondences, read_reference_positions
 from core.scene.scene import open_scene
+from core.steps import finish
 from core.world.export import agrees_with_depth, write_scene
 
 SIZE = (320, 240)
@@ -28,19 +29,16 @@ class Halves:
         return LabelMap(labels, 2, "halves")
 
 
-def finish(steps):
+def watched(steps):
+    """Run a generator to its end; return its result and what it yielded."""
     yielded = []
-    while True:
-        try:
-            yielded.append(next(steps))
-        except StopIteration as stop:
-            return stop.value, yielded
+    return finish(steps, yielded.append), yielded
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     out = tmp_path_factory.mktemp("world") / "eine Straße"
-    scene, yielded = finish(
+    scene, yielded = watched(
         write_scene("urban", 3, CONDITIONS, 6, 1, SIZE, out, Halves(), truth=True, weights="halves", name='"Main" street')
     )
     return out, scene, yielded

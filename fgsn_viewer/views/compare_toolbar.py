@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QColor, QIcon, QPainter, QPen, QPixmap, QResizeEvent
+from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
+from PySide6.QtGui import QColor, QIcon, QPainter, QPalette, QPen, QPixmap, QResizeEvent
 from PySide6.QtWidgets import QButtonGroup, QComboBox, QHBoxLayout, QLabel, QSlider, QToolButton, QWidget
 
 _MODES = {
@@ -37,9 +37,9 @@ class CompareToolbar(QWidget):
         self._layout.setContentsMargins(8, 4, 8, 4)
         self._layout.setSpacing(2)
         self._modes = self._segmented({name: ("", tip) for name, tip in _MODES.items()})
-        for name, button in self._modes.items():
-            button.setIcon(mode_icon(name))
+        for button in self._modes.values():
             button.setIconSize(QSize(20, 16))
+        self._draw_icons()
         self._layout.addSpacing(12)
         self._caption = QLabel("Labels", self)
         self._layout.addWidget(self._caption)
@@ -65,6 +65,17 @@ class CompareToolbar(QWidget):
         self._connect()
         self.show_mode("side")
         self.show_overlay("fill", 0.45)
+
+    def changeEvent(self, event: QEvent) -> None:
+        """Draw the icons again in the ink of another theme."""
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.PaletteChange:
+            self._draw_icons()
+
+    def _draw_icons(self) -> None:
+        ink = self.palette().color(QPalette.ColorRole.WindowText)
+        for name, button in self._modes.items():
+            button.setIcon(mode_icon(name, ink))
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Give up what can be missed where there is little room."""
@@ -145,14 +156,13 @@ class CompareToolbar(QWidget):
         self.matches_chosen.emit(self._matches.isChecked(), self._outliers.isChecked(), _LIMITS[self._limit.currentText()])
 
 
-def mode_icon(mode: str) -> QIcon:
+def mode_icon(mode: str, ink: QColor) -> QIcon:
     """A 20 x 16 picture of a compare mode."""
     pixmap = QPixmap(40, 32)
     pixmap.setDevicePixelRatio(2.0)
     pixmap.fill(Qt.GlobalColor.transparent)
     painter = QPainter(pixmap)
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-    ink = QColor("#9AA9B5")
     painter.setPen(QPen(ink, 1.4))
     _draw_mode(painter, mode, ink)
     painter.end()
