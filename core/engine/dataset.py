@@ -1,7 +1,8 @@
 """Training sets on disk: places seen in several conditions, with exact correspondences.
 
 A set is a folder of shards; a shard is one world: ``images.npy`` (V, C, H, W, 3) u8 for V viewpoints in C conditions,
-``classes.npy`` (V, C, H, W) u8 (19 Cityscapes train ids, 255 void), ``points.npz`` and ``shard.json``. Condition 0 of a
+``classes.npy`` (V, C, H, W) u8 (19 Cityscapes train ids, 255 void), perhaps ``surfaces.npy`` (V, C, H/2, W/2, 4) u8
+(core.engine.surfaces), ``points.npz`` and ``shard.json``. Condition 0 of a
 viewpoint is its reference; the correspondences lead from it to each other condition (paper 2.1). The arrays are mapped,
 not read: a crop costs only its own pages.
 """
@@ -22,7 +23,9 @@ from core.records import Correspondences
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shard:
-    """One world of a set; ``conditions`` (V, C) names, ``points`` by (viewpoint, condition index >= 1)."""
+    """One world of a set; ``conditions`` (V, C) names, ``points`` by (viewpoint, condition index >= 1); ``surfaces`` codes
+    (core.engine.surfaces) of worlds.
+    """
 
     name: str
     kind: str
@@ -31,17 +34,21 @@ class Shard:
     images: Array
     classes: Array
     points: dict[tuple[int, int], Correspondences]
+    surfaces: Array | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
-    """One viewpoint: ``images`` (C, H, W, 3) u8, ``classes`` (C, H, W) u8, names of the C conditions, C - 1 correspondences."""
+    """One viewpoint: ``images`` (C, H, W, 3) u8, ``classes`` (C, H, W) u8, names of the C conditions, C - 1 correspondences;
+    ``surfaces`` (C, H/2, W/2, 4) u8 codes of worlds.
+    """
 
     name: str
     conditions: tuple[str, ...]
     images: Array
     classes: Array
     correspondences: tuple[Correspondences, ...]
+    surfaces: Array | None = None
 
 
 class TrainingSet:
@@ -71,7 +78,8 @@ class TrainingSet:
         shard, view = self._places[index]
         names = tuple(str(name) for name in shard.conditions[view])
         points = tuple(shard.points[view, other] for other in range(1, len(names)))
-        return View(f"{shard.name}/{view:03d}", names, shard.images[view], shard.classes[view], points)
+        surfaces = None if shard.surfaces is None else shard.surfaces[view]
+        return View(f"{shard.name}/{view:03d}", names, shard.images[view], shard.classes[view], points, surfaces)
 
 
 def write_shard(folder: Path, shard: Shard) -> None:
@@ -82,6 +90,8 @@ def write_shard(folder: Path, shard: Shard) -> None:
     temporary.mkdir(parents=True)
     np.save(temporary / "images.npy", shard.images)
     np.save(temporary / "classes.npy", shard.classes)
+    if shard.surfaces is not None:
+        np.save(temporary / "surfaces.npy", shard.surfaces)
     arrays = {f"{v}_{c}": np.hstack([p.points_ref, p.points_other, p.weights[:, None]]) for (v, c), p in shard.points.items()}
     np.savez(temporary / "points.npz", **arrays)
     facts = {"version": 1, "name": shard.name, "kind": shard.kind, "seed": shard.seed, "conditions": shard.conditions.tolist()}
@@ -99,9 +109,11 @@ def read_shard(folder: Path) -> Shard:
         with np.load(folder / "points.npz", allow_pickle=False) as stored:
             points = {_viewpoint_key(key): _as_correspondences(stored[key]) for key in stored.files}
         conditions = np.array(facts["conditions"])
+        stored = folder / "surfaces.npy"
+        surfaces = np.load(stored, mmap_mode="r", allow_pickle=False) if stored.is_file() else None
         if images.shape[:4] != classes.shape or conditions.shape != images.shape[:2]:
             raise ValueError(f"images {images.shape}, classes {classes.shape}, conditions {conditions.shape} do not fit")
-        return Shard(facts["name"], facts["kind"], int(facts["seed"]), conditions, images, classes, points)
+        return Shard(facts["name"], facts["kind"], int(facts["seed"]), conditions, images, classes, points, surfaces)
     except (OSError, ValueError, KeyError) as error:
         raise SceneError(f"{folder}: not a training shard ({error})") from error
 

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from core.engine.dataset import Shard, TrainingSet, write_shard
+from core.engine.surfaces import encode_surfaces
 from core.errors import InputError
 from core.geometry import Camera, Rigid3d
 from core.records import Correspondences, Progress, setting
@@ -90,27 +91,37 @@ def render_shard(root: Path, config: RenderConfig, number: int) -> str:
     folder = shard_folder(root, config, number)
     random = np.random.default_rng([seed, 99])
     world = build_world(kind, seed)
-    drive = plan_traversal(world, config.views_per_world, seed, height_m=random.uniform(1.2, 2.6))
+    height_m = random.uniform(1.2, 2.6)
+    drive = plan_traversal(world, config.views_per_world, seed, height_m=height_m)
     poses = [turned_pose(pose, config, random) for pose in drive]
-    write_shard(folder, _shard_of_views(world, poses, config, random, folder.name, kind, seed))
+    write_shard(folder, _shard_of_views(world, poses, height_m, config, random, folder.name, kind, seed))
     return folder.name
 
 
 def _shard_of_views(
-    world: World, poses: list[Rigid3d], config: RenderConfig, random: np.random.Generator, name: str, kind: str, seed: int
+    world: World,
+    poses: list[Rigid3d],
+    height_m: float,
+    config: RenderConfig,
+    random: np.random.Generator,
+    name: str,
+    kind: str,
+    seed: int,
 ) -> Shard:
     renderer = Renderer(world)
-    images, classes, conditions = [], [], []
+    images, classes, surfaces, conditions = [], [], [], []
     points: dict[tuple[int, int], Correspondences] = {}
     for index, pose in enumerate(poses):
         names = draw_conditions(config.conditions_per_view, random)
         views = list(_render_view(renderer, pose, names, config, random))
         images.append(np.stack([view.rgb for view in views]))
         classes.append(np.stack([view.classes for view in views]))
+        ground_z = float(pose.center()[2]) - height_m
+        surfaces.append(np.stack([encode_surfaces(view, ground_z) for view in views]))
         conditions.append(names)
         for other in range(1, len(views)):
             points[index, other] = correspondences(views[0], views[other], seed + index, num=config.points_per_pair)
-    return Shard(name, kind, seed, np.array(conditions), np.stack(images), np.stack(classes), points)
+    return Shard(name, kind, seed, np.array(conditions), np.stack(images), np.stack(classes), points, np.stack(surfaces))
 
 
 def draw_conditions(count: int, random: np.random.Generator) -> list[str]:

@@ -25,6 +25,7 @@ from core.world.sky import sky, sky_gradient
 from core.world.stage import Hits, Stage
 from core.world.visibility import open_sky, softened, sun_share
 
+NO_SURFACE = 255
 _SUBPIXEL = (0.5, 0.45)  # where pixels at edges are looked at a second time
 _LAMP_RANGE_M = 120.0
 _BRIGHTEST = np.float32(12.0)
@@ -37,6 +38,9 @@ _FLEETING = (Material.LEAF, Material.NEEDLE, Material.SNOW_PILE, Material.WATER)
 class Rendering:
     """``rgb`` (H, W, 3) u8; ``depth`` (H, W) f32 m along z, inf for sky; ``classes`` (H, W) u8 Cityscapes train ids, 255 void;
     ``static`` (H, W) bool: the same physical surface in every condition and traversal.
+
+    A fresh rendering also knows its surfaces: ``material`` (H, W) u8 (a Material; 255: sky) and unit ``normals`` (H, W, 3)
+    f32 in world axes, towards the camera; one read back from files does not (None).
     """
 
     rgb: Array
@@ -46,6 +50,8 @@ class Rendering:
     camera: Camera
     cam_from_world: Rigid3d
     condition: str
+    material: Array | None = None
+    normals: Array | None = None
 
     def __post_init__(self) -> None:
         for name, dtype, shape in (
@@ -99,7 +105,9 @@ class Renderer:
         static = np.isfinite(seen.depth) & ~fleeting
         rgb = develop(color.reshape(*shape, 3), air, cam_from_world)
         classes = self._classes(seen, air, eye, directions, shape)
-        return Rendering(rgb, seen.depth.reshape(shape), classes, static.reshape(shape), camera, cam_from_world, condition)
+        material = np.where(np.isfinite(seen.depth), seen.material, NO_SURFACE).astype(np.uint8).reshape(shape)
+        maps = (rgb, seen.depth.reshape(shape), classes, static.reshape(shape))
+        return Rendering(*maps, camera, cam_from_world, condition, material, seen.normal.reshape(*shape, 3))
 
     def render_many(self, views: Iterable[tuple[Rigid3d, Camera, str, int]]) -> Iterator[Rendering]:
         """Render views, the arguments of ``render``, in their order but two at a time; the pixels are the same."""
