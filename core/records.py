@@ -26,6 +26,35 @@ def _same_length(record: object, *names: str) -> None:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class QueryPrior:
+    """What is known of a query's pose before its pixels speak; None: not known.
+
+    ``gravity_in_camera`` (3,) f64 unit vector that points down, with the standard deviation of its angle;
+    ``height_m``: world z of the camera centre, ``position`` (3,) f64 its centre in the world, both with a standard
+    deviation (or radius) in m; ``cam_from_world``: a previous or predicted pose. ``source`` says where it comes from.
+    """
+
+    gravity_in_camera: Array | None = None
+    gravity_error_deg: float = 0.0
+    height_m: float | None = None
+    height_error_m: float = 0.0
+    position: Array | None = None
+    position_error_m: float = 0.0
+    cam_from_world: Rigid3d | None = None
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        _freeze(self, gravity_in_camera=(np.float64, (3,)), position=(np.float64, (3,)))
+        if self.gravity_in_camera is not None:
+            length = float(np.linalg.norm(self.gravity_in_camera))
+            if not (np.isfinite(length) and length > 1e-9):
+                raise ValueError(f"QueryPrior.gravity_in_camera has length {length}, expected a direction")
+            object.__setattr__(
+                self, "gravity_in_camera", frozen_array(self.gravity_in_camera / length, np.float64, (3,), "gravity")
+            )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class ImageData:
     """One image of a scene. ``name`` is unique in the scene, '/' separated; ``path`` may not exist.
 
@@ -38,6 +67,7 @@ class ImageData:
     camera: Camera | None = None
     cam_from_world: Rigid3d | None = None
     timestamp_s: float | None = None
+    prior: QueryPrior | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,6 +116,49 @@ class Correspondences:
     def __post_init__(self) -> None:
         _freeze(self, points_ref=(np.float32, (None, 2)), points_other=(np.float32, (None, 2)), weights=(np.float32, (None,)))
         _same_length(self, "points_ref", "points_other", "weights")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelStatistics:
+    """How a vocabulary's labels behave on training correspondences; it travels beside the weights.
+
+    ``stationary`` (K,) bool: labels of what stays where it is (PAPER 2.6); ``correspondence_share`` (K,) f64: share of a
+    label's pixels that lie on correspondences; ``joint`` (K, K) f64 counts: label in the reference by label in the other
+    condition at the same surface point.
+    """
+
+    vocabulary: str
+    num_labels: int
+    stationary: Array
+    correspondence_share: Array
+    joint: Array
+
+    def __post_init__(self) -> None:
+        count = self.num_labels
+        shares, pairs = (np.float64, (count,)), (np.float64, (count, count))
+        _freeze(self, stationary=(np.bool_, (count,)), correspondence_share=shares, joint=pairs)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Consistency:
+    """What labels say of M matches: ``keep`` (M,) bool may be used; ``weights`` (M,) f32 >= 0 how likely each is drawn, or
+    None for all alike. GSMC adds the best angle on each match's circle and how many points were visible there.
+    """
+
+    keep: Array
+    weights: Array | None = None
+    best_angle_rad: Array | None = None
+    num_visible: Array | None = None
+
+    def __post_init__(self) -> None:
+        _freeze(
+            self,
+            keep=(np.bool_, (None,)),
+            weights=(np.float32, (None,)),
+            best_angle_rad=(np.float32, (None,)),
+            num_visible=(np.int32, (None,)),
+        )
+        _same_length(self, "keep", "weights", "best_angle_rad", "num_visible")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -315,6 +388,7 @@ class Localization:
     result: LocalizationResult
     ranking: tuple[tuple[int, int], ...] = ()
     error: PoseError | None = None
+    consistency: Consistency | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

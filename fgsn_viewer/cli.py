@@ -9,16 +9,16 @@ from __future__ import annotations
 import argparse
 import importlib
 import logging
-import math
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from core.errors import InputError
+from fgsn_viewer.cli_evaluation import add_evaluation_commands
+from fgsn_viewer.cli_training import add_training_commands
+from fgsn_viewer.cli_values import non_negative_float, parse_size, positive_float, positive_int, seed_number
 from resources import DEFAULT_WEIGHTS
-
-MAX_SEED = 2**31 - 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run_command(options: argparse.Namespace) -> int:
     try:
-        commands = importlib.import_module("fgsn_viewer.commands")  # each command imports the heavy libraries it needs
+        commands = importlib.import_module(options.module)  # each command imports the heavy libraries it needs
         return getattr(commands, options.command.replace("-", "_"))(options) or 0
     except (InputError, FileNotFoundError, NotADirectoryError, PermissionError) as error:
         sys.stderr.write(f"fgsn-viewer {options.command}: {error}\n")
@@ -68,12 +68,16 @@ def build_parser() -> tuple[argparse.ArgumentParser, frozenset[str]]:
     common.add_argument("--quiet", action="store_true", help="no progress on stderr")
     common.add_argument("--debug", action="store_true", help="show the traceback of an internal error")
 
-    def command(name: str, help: str) -> argparse.ArgumentParser:
-        return subparsers.add_parser(name, help=help, description=help, parents=[common])
+    def command(name: str, help: str, module: str = "commands") -> argparse.ArgumentParser:
+        made = subparsers.add_parser(name, help=help, description=help, parents=[common])
+        made.set_defaults(module=f"fgsn_viewer.{module}")
+        return made
 
     _add_window_commands(command)
     _add_engine_commands(command)
+    add_training_commands(command)
     _add_localizer_commands(command)
+    add_evaluation_commands(command)
     return parser, frozenset(subparsers.choices)
 
 
@@ -125,14 +129,6 @@ def _add_engine_commands(command) -> None:
     segment.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
     segment.add_argument("--precision", default="fast", choices=("exact", "fast"))
 
-    train = command("train-world", "train the small networks that ship, on rendered worlds only")
-    train.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the networks and model cards go")
-    train.add_argument("--work", type=Path, required=True, metavar="DIR", help="rendered images and stages; resumable")
-    train.add_argument(
-        "--photographs", type=Path, metavar="DIR", help="fixed-camera photographs to evaluate on, never to train on"
-    )
-    train.add_argument("--seed", type=seed_number, default=0)
-
 
 def _add_localizer_commands(command) -> None:
     build = command("map", "build a labelled 3D map from images, by triangulation where poses are known")
@@ -149,45 +145,3 @@ def _add_localizer_commands(command) -> None:
     localize.add_argument("--method", default="p3p", choices=("p3p",))
     localize.add_argument("--weights", help="also report how many matches keep their label with this network")
     localize.add_argument("--seed", type=seed_number, default=0)
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """Parse '640x480' as (width, height) px."""
-    width, _, height = text.lower().partition("x")
-    if not (width.isdigit() and height.isdigit() and int(width) >= 16 and int(height) >= 16):
-        raise argparse.ArgumentTypeError(f"{text!r} is no size; expected WIDTHxHEIGHT of at least 16x16, as 640x480")
-    return int(width), int(height)
-
-
-def positive_int(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)
-
-
-def seed_number(text: str) -> int:
-    if not text.isdigit() or int(text) > MAX_SEED:
-        raise argparse.ArgumentTypeError(f"{text!r} is no seed; expected a whole number from 0 to {MAX_SEED}")
-    return int(text)
-
-
-def positive_float(text: str) -> float:
-    value = _finite(text)
-    if value is None or value <= 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return value
-
-
-def non_negative_float(text: str) -> float:
-    value = _finite(text)
-    if value is None or value < 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 0")
-    return value
-
-
-def _finite(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None

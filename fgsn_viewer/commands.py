@@ -167,16 +167,6 @@ def _identity(path: Path) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def train_world(options: argparse.Namespace) -> int:
-    from core.engine.models import train_shipped_models
-
-    command = f"python main.py train-world --out {options.out} --work {options.work} --seed {options.seed}"
-    steps = train_shipped_models(options.out, options.work, options.seed, photographs=options.photographs, command=command)
-    drain(steps, options)
-    say(options, {"models": str(options.out)}, str(options.out))
-    return 0
-
-
 def map(options: argparse.Namespace) -> int:
     from core.mapping.build import build_map, images_with_poses
 
