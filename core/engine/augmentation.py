@@ -66,6 +66,13 @@ def crop_labels(labels: Array, matrix: Array, side: int, outside: int) -> Array:
     )
 
 
+def cell_positions(matrix: Array, crop: int, side: int) -> Array:
+    """Where the centres of the crop's side x side cells lie in the image: (side * side, 2) px, row by row."""
+    steps = np.linspace(0, crop - 1, side)
+    grid = np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2)
+    return (grid - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
+
+
 def move_points(points: Array, matrix: Array) -> Array:
     """Map px points (N, 2) by the affine matrix (2, 3)."""
     return points @ matrix[:, :2].T + matrix[:, 2]

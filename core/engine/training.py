@@ -15,7 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.engine.augmentation import AugmentationConfig, change_appearance, crop_image, move_points, random_crop_matrix
+from core.engine.augmentation import (
+    AugmentationConfig,
+    cell_positions,
+    change_appearance,
+    crop_image,
+    move_points,
+    random_crop_matrix,
+)
 from core.engine.clustering import ClusterConfig, ClusterModel, fit_clusters
 from core.engine.dataset import TrainingSet, View
 from core.engine.losses import (
@@ -281,13 +288,6 @@ def _crop_of_turn(
     cells = cells_of_points(torch.from_numpy(moved[inside]), config.crop, (side, side)).numpy()
     label = labels_at(label_map, matches.points_ref[inside], size)
     return crop_image(image, matrix, config.crop), dense, np.column_stack([cells[:, ::-1], label])[label != UNLABELLED]
-
-
-def cell_positions(matrix: Array, crop: int, side: int) -> Array:
-    """Where the centres of the crop's side x side cells lie in the image: (side * side, 2) px, row by row."""
-    steps = np.linspace(0, crop - 1, side)
-    grid = np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2)
-    return (grid - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
 
 
 def fgsn_loss(output: NetworkOutput, batch: PairBatch, config: FGSNConfig) -> tuple[Tensor, dict[str, float]]:
