@@ -161,7 +161,7 @@ def test_matches_that_are_not_finite_are_left_out():
     assert pose_error(result.cam_from_world, pose).position_m < 1e-5
     assert np.flatnonzero(~result.inlier_mask).tolist() == [3, 7]
     nothing = estimate_pose(matches_of(np.full((60, 2), np.nan)), scene_map, PINHOLE)
-    assert "0 matches (of 60) found" in nothing.failure
+    assert "0 of 60 matches can be used" in nothing.failure
 
 
 def test_points_behind_the_camera_are_never_inliers():
@@ -189,7 +189,7 @@ def test_matches_that_a_method_dropped_are_no_inliers():
     assert np.isfinite(result.reproj_errors_px).all()
     assert result.method == "half"
     few = estimate_pose(matches, scene_map, PINHOLE, keep=np.arange(100) < 3)
-    assert "3 matches (of 100) found" in few.failure
+    assert "3 of 100 matches can be used" in few.failure
 
 
 def test_the_uncertainty_predicts_the_scatter_of_estimated_poses():

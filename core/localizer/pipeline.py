@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,10 +14,15 @@ from core.geometry import Array
 from core.images import read_image
 from core.localizer.features import FeatureConfig, extract_features, extractor_id
 from core.localizer.matching import MatchConfig, match_to_map_steps, require_matchable
+from core.localizer.methods import Method, MethodInput
 from core.localizer.ransac import RansacConfig, estimate_pose
+from core.localizer.ssmc import SsmcConfig, ssmc
 from core.records import (
+    Consistency,
+    Features,
     ImageData,
     LabelMap,
+    LabelStatistics,
     Localization,
     LocalizationResult,
     Matches2D3D,
@@ -28,15 +33,16 @@ from core.records import (
 )
 from core.steps import scaled
 
-Method = Callable[[Matches2D3D, SceneMap, LabelMap | None], Array | None]
-"""Choose the matches (M,) bool that RANSAC may use, from what their labels say; None keeps all."""
 
-
-def keep_all(matches: Matches2D3D, scene_map: SceneMap, labels: LabelMap | None) -> None:
+def keep_all(given: MethodInput) -> Consistency:
     """The baseline of PAPER 3.2: every match goes to RANSAC, labels or not."""
+    return Consistency(np.ones(len(given.matches), bool))
 
 
-METHODS: dict[str, Method] = {"p3p": keep_all}
+METHODS: dict[str, Method] = {"p3p": keep_all, "ssmc": ssmc}
+NEED_LABELS = frozenset(METHODS) - {"p3p"}
+_KEPT = {"ssmc": "keep their label"}
+"""What it means that a method keeps a match, to say why too few are left."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +50,17 @@ class LocalizerConfig:
     features: FeatureConfig = field(default_factory=FeatureConfig)
     matching: MatchConfig = field(default_factory=MatchConfig)
     ransac: RansacConfig = field(default_factory=RansacConfig)
+    ssmc: SsmcConfig = field(default_factory=SsmcConfig)
     method: str = setting("p3p", help="how labels choose among the matches")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """What all methods share of a query: its keypoints and their matches to the map."""
+
+    query: ImageData
+    features: Features
+    matches: Matches2D3D
 
 
 def localize(
@@ -54,14 +70,26 @@ def localize(
     seed: int = 0,
     image: Array | None = None,
     labels: LabelMap | None = None,
+    statistics: LabelStatistics | None = None,
 ) -> Generator[Progress, None, Localization]:
     """Localize one query: yields Progress, returns a Localization, which holds a failure where no pose was found.
 
     ``image`` RGB (H, W, 3) u8 is read from ``query.path`` when not given. Raises InputError for an unknown method, a
-    query without intrinsics or of another size than its camera, and a map that cannot be matched; ImageError or
-    FileNotFoundError for an unreadable image.
+    query without intrinsics or of another size than its camera, a map that cannot be matched, and labels that the method
+    needs and that are not there or of another vocabulary; ImageError or FileNotFoundError for an unreadable image.
     """
-    method = _method(config.method)
+    _method(config.method)
+    prepared = yield from scaled(prepare(query, scene_map, config, image), 0.0, 0.9)
+    yield Progress("Estimating the pose", 0.9)
+    localization = localize_prepared(prepared, scene_map, config, seed, labels, statistics)
+    yield Progress("Ranking the reference images", 1.0)
+    return localization
+
+
+def prepare(
+    query: ImageData, scene_map: SceneMap, config: LocalizerConfig = LocalizerConfig(), image: Array | None = None
+) -> Generator[Progress, None, Prepared]:
+    """Find keypoints and match them to the map, once for all methods; raises as ``localize`` does."""
     require_matchable(extractor_id(config.features), scene_map)
     if query.camera is None:
         raise InputError(f"{query.path}: no intrinsics are known for this query; a pose needs its camera")
@@ -69,15 +97,41 @@ def localize(
     image = read_image(query.path) if image is None else image
     _require_size(query, image)
     features = extract_features(image, config.features)
-    matches = yield from scaled(match_to_map_steps(features, scene_map, config.matching), 0.3, 0.9)
-    yield Progress("Estimating the pose", 0.9)
-    keep = method(matches, scene_map, labels)
-    result = estimate_pose(matches, scene_map, query.camera, config.ransac, seed, keep=keep, method=config.method)
+    matches = yield from scaled(match_to_map_steps(features, scene_map, config.matching), 0.3, 1.0)
+    return Prepared(query, features, matches)
+
+
+def localize_prepared(
+    prepared: Prepared,
+    scene_map: SceneMap,
+    config: LocalizerConfig = LocalizerConfig(),
+    seed: int = 0,
+    labels: LabelMap | None = None,
+    statistics: LabelStatistics | None = None,
+) -> Localization:
+    """Let the method of ``config`` weigh the matches and estimate the pose; raises as ``localize`` does.
+
+    Inliers are counted among the matches that the method keeps; ``consistency`` says which these are.
+    """
+    query, matches = prepared.query, prepared.matches
+    _require_label_size(query, labels)
+    consistency = _method(config.method)(MethodInput(query, matches, scene_map, labels, statistics, config, seed))
+    result = estimate_pose(
+        matches,
+        scene_map,
+        query.camera,
+        config.ransac,
+        seed,
+        keep=consistency.keep,
+        weights=consistency.weights,
+        method=config.method,
+        kept=_KEPT.get(config.method, "can be used"),
+    )
     result = replace(result, config=result.config | _settings(config))
-    yield Progress("Ranking the reference images", 1.0)
     known = result.cam_from_world is not None and query.cam_from_world is not None
     error = pose_error(result.cam_from_world, query.cam_from_world) if known else None
-    return Localization(query, features, matches, result, rank_references(matches, result, scene_map), error)
+    ranking = rank_references(matches, result, scene_map)
+    return Localization(query, prepared.features, matches, result, ranking, error, consistency)
 
 
 def rank_references(matches: Matches2D3D, result: LocalizationResult, scene_map: SceneMap) -> tuple[tuple[int, int], ...]:
@@ -104,7 +158,7 @@ def _count_seen(point_ids: Array, scene_map: SceneMap, num_images: int) -> Array
 
 def _settings(config: LocalizerConfig) -> dict[str, Any]:
     """What was set before RANSAC, to store beside its own settings in the result."""
-    groups = {"features": config.features, "matching": config.matching}
+    groups = {"features": config.features, "matching": config.matching, "ssmc": config.ssmc}
     return {f"{group}.{name}": value for group, part in groups.items() for name, value in settings_of(part).items()}
 
 
@@ -121,3 +175,10 @@ def _require_size(query: ImageData, image: Array) -> None:
         raise ImageError(
             f"{query.path}: the image is {width} x {height}, but its camera is for {camera.width} x {camera.height}"
         )
+
+
+def _require_label_size(query: ImageData, labels: LabelMap | None) -> None:
+    camera = query.camera
+    if labels is not None and camera is not None and labels.labels.shape != (camera.height, camera.width):
+        height, width = labels.labels.shape
+        raise InputError(f"{query.path}: its labels are {width} x {height}, its camera is for {camera.width} x {camera.height}")

@@ -38,7 +38,9 @@ def estimate_pose(
     seed: int = 0,
     *,
     keep: Array | None = None,
+    weights: Array | None = None,
     method: str = "p3p",
+    kept: str = "can be used",
 ) -> LocalizationResult:
     """Estimate ``cam_from_world`` by P3P in LO-RANSAC and refinement on the inliers (PAPER 3.2); samples are drawn from
     the matches of highest score first unless ``config.progressive`` is off.
@@ -54,7 +56,7 @@ def estimate_pose(
         usable &= keep
     num_usable = int(usable.sum())
     if num_usable < MIN_SAMPLE:
-        return _failure(_too_few(num_usable, len(matches)), matches, config, seed, method)
+        return _failure(_too_few(num_usable, len(matches), kept), matches, config, seed, method)
     order = np.flatnonzero(usable)
     order = order[np.argsort(-matches.scores[order], kind="stable")]
     pose, info = _poselib(matches.points2D[order], points3D[order], camera, _with_scores(config, matches.scores[order]), seed)
@@ -142,10 +144,11 @@ def _objection(
     return None
 
 
-def _too_few(num_usable: int, num_matches: int) -> str:
-    noun = "match" if num_usable == 1 else "matches"
-    kept = f" (of {num_matches})" if num_usable != num_matches else ""
-    return f"too few matches: {num_usable} {noun}{kept} found, at least {MIN_SAMPLE} needed"
+def _too_few(num_usable: int, num_matches: int, kept: str) -> str:
+    noun = "match" if num_matches == 1 else "matches"
+    if num_usable == num_matches:
+        return f"too few matches: {num_matches} {noun} found, at least {MIN_SAMPLE} needed"
+    return f"too few matches: {num_usable} of {num_matches} {noun} {kept}, at least {MIN_SAMPLE} needed"
 
 
 def _stats(info: dict[str, Any], num_inliers: int, num_usable: int) -> RansacStats:

@@ -1,0 +1,46 @@
+"""SSMC, Simple Semantic Match Consistency (PAPER 3.3): a match may be used when query pixel and point have one label."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from core.geometry import Array
+from core.localizer.methods import MethodInput, require_labels, stationary_labels
+from core.records import Consistency, LabelMap, setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class SsmcConfig:
+    window_px: int = setting(
+        1, unit="px", minimum=1, maximum=101, help="the label may be anywhere in a square of this side; 1: exactly there"
+    )
+
+
+def ssmc(given: MethodInput) -> Consistency:
+    """Keep the matches whose point has the label of the query pixel, or one within the window around it.
+
+    Labels of what does not stay where it is (``LabelStatistics.stationary`` False) say nothing of a match, and a point
+    that bears one is not of the map's lasting part: such matches are dropped. Raises InputError for labels that are not
+    there or of another vocabulary than the map's.
+    """
+    labels, points = require_labels(given)
+    stationary = stationary_labels(given)
+    expected = points.labels[given.matches.point_ids].astype(np.int64)
+    keep = labels_near(labels, given.matches.points2D, expected, given.config.ssmc.window_px)
+    if stationary is not None:
+        keep &= stationary[expected]
+    return Consistency(keep)
+
+
+def labels_near(labels: LabelMap, points2D: Array, expected: Array, window_px: int = 1) -> Array:
+    """Whether (N,) each expected label occurs in the square of side ``window_px`` around its pixel; not finite: no."""
+    finite = np.isfinite(points2D).all(axis=1)
+    pixels = np.where(finite[:, None], points2D, 0)
+    offsets = np.arange(window_px) - (window_px - 1) // 2
+    found = np.zeros(len(points2D), bool)
+    for dy in offsets:
+        for dx in offsets:
+            found |= labels.at(pixels + (dx, dy)) == expected
+    return found & finite
