@@ -1,0 +1,82 @@
+"""A scene's queries as sequences: their order, their odometry, their labels made one frame at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from core.errors import InputError
+from core.geometry import Rigid3d
+from core.localizer.motion import disturbed
+from core.records import ImageData, LabelMap
+from core.sequences import Frame, OdometryNoise
+
+ODOMETRY = ("simulated", "none")
+Candidates = Callable[[ImageData], tuple[Rigid3d, ...]]
+
+
+def sequences_of(queries: Sequence[ImageData]) -> dict[str, tuple[ImageData, ...]]:
+    """The queries of each condition as one sequence, ordered by time where all have one, else by name."""
+    groups: dict[str, list[ImageData]] = {}
+    for query in queries:
+        groups.setdefault(query.condition, []).append(query)
+    return {condition: in_order(group) for condition, group in groups.items()}
+
+
+def in_order(queries: Sequence[ImageData]) -> tuple[ImageData, ...]:
+    timed = all(query.timestamp_s is not None for query in queries)
+    return tuple(sorted(queries, key=lambda query: (query.timestamp_s if timed else 0.0, query.name)))
+
+
+def simulated_odometry(queries: Sequence[ImageData], noise: OdometryNoise, seed: int) -> tuple[Rigid3d | None, ...]:
+    """What a vehicle's odometry would have measured: the true motion between consecutive queries, made wrong by ``noise``.
+
+    For scenes that come without odometry (PAPER 3.5 does the same); nothing but differences of true poses is used.
+    None for the first query and where a true pose is not known.
+    """
+    rng = np.random.default_rng([seed, 35])
+    measured: list[Rigid3d | None] = []
+    for before, now in zip((None, *queries[:-1]), queries):
+        if before is None or before.cam_from_world is None or now.cam_from_world is None:
+            measured.append(None)
+        else:
+            measured.append(disturbed(now.cam_from_world @ before.cam_from_world.inverse(), noise, rng))
+    return tuple(measured)
+
+
+def odometry_of(queries: Sequence[ImageData], kind: str, noise: OdometryNoise, seed: int) -> tuple[Rigid3d | None, ...]:
+    """Odometry of the named kind. Raises InputError for an unknown kind."""
+    if kind not in ODOMETRY:
+        raise InputError(f"odometry {kind!r} is not known; expected one of {', '.join(ODOMETRY)}")
+    return simulated_odometry(queries, noise, seed) if kind == "simulated" else (None,) * len(queries)
+
+
+def make_frames(
+    queries: Sequence[ImageData],
+    labels: Callable[[ImageData], LabelMap] | Mapping[str, LabelMap],
+    odometry: Sequence[Rigid3d | None],
+    noise: OdometryNoise = OdometryNoise(),
+    candidates: Candidates | None = None,
+) -> Iterator[Frame]:
+    """Make the frames one by one as they are asked for, so that only one label map is held at a time.
+
+    ``labels``: a function of a query, or label maps by its name. A query whose image cannot be read, or that is not among
+    the label maps, becomes a frame without labels that says why.
+    """
+    for query, moved in zip(queries, odometry, strict=True):
+        found, missing = _labels(query, labels)
+        near = candidates(query) if candidates is not None and found is not None else ()
+        yield Frame(query, found, moved, noise, near, missing=missing)
+
+
+def _labels(
+    query: ImageData, labels: Callable[[ImageData], LabelMap] | Mapping[str, LabelMap]
+) -> tuple[LabelMap | None, str]:
+    if isinstance(labels, Mapping):
+        found = labels.get(query.name)
+        return found, "" if found is not None else f"{query.path}: no labels are there for this image"
+    try:
+        return labels(query), ""
+    except (InputError, OSError) as error:
+        return None, str(error)
