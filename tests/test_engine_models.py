@@ -48,6 +48,7 @@ def config():
     fgsn = tiny(quick.fgsn)
     fgsn = replace(fgsn, clusters=replace(fgsn.clusters, num_clusters=5, num_iterations=3), label_scale=1.0)
     preprocessing = replace(small_preprocessing(), short_side=65)
+    quick = replace(quick, cluster_counts=(5,))
     return replace(quick, pretraining=tiny(quick.pretraining), fgsn=fgsn, preprocessing=preprocessing)
 
 

@@ -32,14 +32,21 @@ _LIMITS = """## Limits
 
 
 def model_card(
-    name: str, config: Any, seed: int, command: str, data: TrainingSet, report: dict[str, list[dict[str, Any]]]
+    vocabulary: str,
+    num_labels: int,
+    config: Any,
+    seed: int,
+    command: str,
+    data: TrainingSet,
+    report: dict[str, list[dict[str, Any]]],
 ) -> str:
-    """Write the card (Markdown) of the network ``name`` made by the shipped recipe ``config``."""
-    is_classes = name == "world-19"
-    what = "the 19 Cityscapes classes" if is_classes else f"{config.fgsn.clusters.num_clusters} self-supervised cluster labels"
+    """Write the card (Markdown) of the network that knows ``vocabulary``, made by the shipped recipe ``config``."""
+    is_classes = vocabulary == "cityscapes-19"
+    what = "the 19 Cityscapes classes" if is_classes else f"{num_labels} self-supervised cluster labels"
+    name = "world-19" if is_classes else vocabulary
     parts = [
         f"# {name}\n\nA small PSPNet for {what}, trained on the project's own rendered worlds only.\n",
-        _making(config, seed, command, data, is_classes),
+        _making(config, seed, command, data, 0 if is_classes else num_labels),
         "## On worlds it has never seen\n\n"
         f"Worlds: {config.held_out_worlds.num_worlds}, seeds from {config.held_out_worlds.first_seed}; labels at exact "
         "correspondences between the reference condition and the named one.\n\n" + table(report["worlds"]),
@@ -52,19 +59,21 @@ def model_card(
     return "\n".join([*parts, _LIMITS])
 
 
-def _making(config: Any, seed: int, command: str, data: TrainingSet, is_classes: bool) -> str:
+def _making(config: Any, seed: int, command: str, data: TrainingSet, num_clusters: int) -> str:
     first = config.pretraining.optimization
+    surfaces = ", with material, height, size and facing of surfaces" if config.pretraining.surface_weight else ""
     lines = [
         "## Made from\n",
         f"- Data: worlds {len(data.shards)}, viewpoints {len(data)}, images {data.num_images} of "
         f"{data.image_size[1]}x{data.image_size[0]} px; no photograph.",
         f"- Seed: {seed}. Command: `{command or 'train_shipped_models'}`.",
-        f"- Classes: {first.iterations} steps of {first.batch_size} crops, {first.optimizer}, rate {first.learning_rate:g}.",
+        f"- Classes{surfaces}: {first.iterations} steps of {first.batch_size} crops, {first.optimizer}, "
+        f"rate {first.learning_rate:g}.",
     ]
-    if not is_classes:
+    if num_clusters:
         second, fgsn = config.fgsn.optimization, config.fgsn
         lines.append(
-            f"- Then {fgsn.clusters.num_clusters} clusters of its features (PCA whitening, L2, k-means, once) and "
+            f"- Then {num_clusters} clusters of its features (PCA whitening, L2, k-means, once) and "
             f"{second.iterations} steps of {second.batch_size} crops with L_class (weight {fgsn.class_weight:g}) and L_corr "
             f"(weight {fgsn.correspondence_weight:g}), gradient through the reference or the other image in turn."
         )

@@ -9,14 +9,13 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Generator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from core.engine.augmentation import AugmentationConfig
-from core.engine.clustering import ClusterConfig
 from core.engine.dataset import TrainingSet
 from core.engine.model_card import model_card
 from core.engine.network import PSPNet, small_config
@@ -36,8 +35,9 @@ Step = Progress | StepRecord
 
 
 def _pretraining() -> PretrainingConfig:
-    schedule = OptimizationConfig(iterations=1500, learning_rate=2e-3, warmup=60, precision="bf16")
-    return PretrainingConfig(optimization=schedule, augmentation=AugmentationConfig(crop=225, min_scale=0.8, max_scale=2.5))
+    schedule = OptimizationConfig(iterations=3000, learning_rate=2e-3, warmup=60, precision="bf16")
+    crops = AugmentationConfig(crop=225, min_scale=0.6, max_scale=1.8)
+    return PretrainingConfig(optimization=schedule, augmentation=crops, surface_weight=0.4)
 
 
 def _fgsn() -> FGSNConfig:
@@ -45,16 +45,14 @@ def _fgsn() -> FGSNConfig:
         iterations=1100, learning_rate=4e-4, warmup=30, head_factor=10.0, head_iterations=300, precision="bf16"
     )
     crops = AugmentationConfig(crop=225, min_scale=0.9, max_scale=2.5, flip=False)
-    return FGSNConfig(
-        optimization=schedule, augmentation=crops, clusters=ClusterConfig(num_clusters=100), max_reference_images=300
-    )
+    return FGSNConfig(optimization=schedule, augmentation=crops, max_reference_images=300)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShippedConfig:
     """The shipped networks' recipe; the held-out worlds have seeds of their own and all eight conditions."""
 
-    training_worlds: RenderConfig = field(default_factory=RenderConfig)
+    training_worlds: RenderConfig = field(default_factory=lambda: RenderConfig(num_worlds=96, views_per_world=6))
     held_out_worlds: RenderConfig = field(
         default_factory=lambda: RenderConfig(
             num_worlds=6, views_per_world=3, conditions_per_view=8, first_seed=900_000, width=640, height=480
@@ -62,6 +60,7 @@ class ShippedConfig:
     )
     pretraining: PretrainingConfig = field(default_factory=_pretraining)
     fgsn: FGSNConfig = field(default_factory=_fgsn)
+    cluster_counts: tuple[int, ...] = (100, 200)
     preprocessing: Preprocessing = field(default_factory=small_preprocessing)
     num_workers: int = setting(2, minimum=0, help="rendering processes")
     max_photographs: int = setting(16, minimum=2, help="photographs of a fixed camera that are compared")
@@ -94,8 +93,8 @@ def train_shipped_models(
     config: ShippedConfig | None = None,
     photographs: Path | None = None,
     command: str = "",
-) -> Generator[Step, None, tuple[Path, Path]]:
-    """Make ``out``/world-19.safetensors and world-100.safetensors with their cards; return the two weight files.
+) -> Generator[Step, None, tuple[Path, ...]]:
+    """Make ``out``/world-19.safetensors and one network a number of clusters, with their cards; return the weight files.
 
     ``photographs``: folders of fixed-camera photographs to evaluate on, never to train on. ``command`` goes into the
     cards. Stages that ``work`` already holds are skipped; InputError when it holds a run with other settings.
@@ -105,20 +104,19 @@ def train_shipped_models(
     data = yield from render_set(run.work / "train", run.config.training_worlds, run.config.num_workers)
     held_out = yield from render_set(run.work / "held-out", run.config.held_out_worlds, run.config.num_workers)
     classes = yield from _class_network(run, data)
-    clusters_name = f"world-{run.config.fgsn.clusters.num_clusters}"
-    clusters = yield from _cluster_network(run, data, classes, clusters_name)
+    made = [("world-19", classes, "cityscapes-19", CLASS_NAMES)]
+    for count in run.config.cluster_counts:
+        name = f"world-{count}"
+        made.append((name, (yield from _cluster_network(run, data, classes, count)), name, None))
     shipped = []
-    for name, network, vocabulary, names in (
-        ("world-19", classes, "cityscapes-19", CLASS_NAMES),
-        (clusters_name, clusters, clusters_name, None),
-    ):
+    for name, network, vocabulary, names in made:
         path = run.out / f"{name}.safetensors"
         save_network(path, network, run.info(vocabulary, network, names), torch.float16)
         report = yield from _evaluation(run, path, held_out)
-        card = model_card(name, run.config, seed, command, data, report)
+        card = model_card(vocabulary, network.config.num_labels, run.config, seed, command, data, report)
         write_atomic(run.out / f"{name}.md", lambda temporary, text=card: Path(temporary).write_text(text, encoding="utf-8"))
         shipped.append(path)
-    return shipped[0], shipped[1]
+    return tuple(shipped)
 
 
 def check_same_run(run: Run) -> None:
@@ -144,13 +142,15 @@ def _class_network(run: Run, data: TrainingSet) -> Generator[Step, None, PSPNet]
     return (yield from _stage(run, "world-19", "cityscapes-19", make, CLASS_NAMES))
 
 
-def _cluster_network(run: Run, data: TrainingSet, start: PSPNet, name: str) -> Generator[Step, None, PSPNet]:
+def _cluster_network(run: Run, data: TrainingSet, start: PSPNet, count: int) -> Generator[Step, None, PSPNet]:
+    config = replace(run.config.fgsn, clusters=replace(run.config.fgsn.clusters, num_clusters=count))
+
     def make() -> Generator[Step, None, PSPNet]:
-        work = run.work / "fgsn"
-        trained = yield from train_clusters(start, data, run.config.preprocessing, run.config.fgsn, run.seed, work)
+        work = run.work / f"fgsn-{count}"
+        trained = yield from train_clusters(start, data, run.config.preprocessing, config, run.seed, work)
         return trained.network
 
-    return (yield from _stage(run, name, name, make, None))
+    return (yield from _stage(run, f"world-{count}", f"world-{count}", make, None))
 
 
 def _stage(
