@@ -1,0 +1,153 @@
+"""Evaluate one unit of work: features and matches once, labels once a network, every method on the same matches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.errors import InputError
+from core.evaluation.errors import pose_error
+from core.evaluation.job import SEQUENCE_METHOD, Answer, Job, Unit, Variant, needs_labels
+from core.evaluation.label_store import LabelStore
+from core.evaluation.priors import noisy_prior
+from core.evaluation.rows import row_of, row_to_json
+from core.localizer.batch import refused
+from core.localizer.pipeline import LocalizerConfig, Prepared, localize_prepared, prepare, rank_references
+from core.localizer.ransac import reprojection_errors
+from core.records import ImageData, Localization, LocalizationResult, Progress, RansacStats, Scene, SceneMap, settings_of
+from core.scene.scene import open_scene
+
+_OPEN_SCENES = 2
+
+
+class Desk:
+    """What a process keeps between units of one job: open scenes, maps with labels, networks."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self._scenes: dict[Path, Scene] = {}
+        self._maps: dict[tuple[Path, str], SceneMap] = {}
+        self._stores = {labelling.name: LabelStore(labelling, job.cache) for labelling in job.labellings}
+
+    def scene(self, path: Path) -> Scene:
+        if path not in self._scenes:
+            while len(self._scenes) >= _OPEN_SCENES:
+                oldest = next(iter(self._scenes))
+                del self._scenes[oldest]
+                self._maps = {key: value for key, value in self._maps.items() if key[0] != oldest}
+            self._scenes[path] = open_scene(path)
+        return self._scenes[path]
+
+    def store(self, name: str) -> LabelStore:
+        return self._stores[name]
+
+    def scene_map(self, path: Path, labels: str) -> SceneMap:
+        """The scene's map with the labels of a network, or as it is for ""."""
+        if not labels:
+            return self.scene(path).map
+        if (path, labels) not in self._maps:
+            self._maps[path, labels] = self.store(labels).labelled_map(self.scene(path))
+        return self._maps[path, labels]
+
+
+def evaluate_unit(desk: Desk, unit: Unit) -> Generator[Progress, None, list[dict[str, Any]]]:
+    """Do a unit; return its journal entries. What cannot be used is an answer that says so, never an exception."""
+    variants = [desk.job.variant(variant_id) for variant_id in unit.variants]
+    if variants[0].config.method == SEQUENCE_METHOD:
+        from core.evaluation.sequences import evaluate_sequence
+
+        return (yield from evaluate_sequence(desk, unit, variants[0]))
+    entries = []
+    for name, keys in zip(unit.queries, unit.keys, strict=True):
+        scene = desk.scene(unit.scene)
+        answers = yield from _answers(desk, unit.scene, scene.image(name), variants)
+        for variant, key, answer in zip(variants, keys, answers, strict=True):
+            scene_map = desk.scene_map(unit.scene, "")
+            entries.append({"key": key, **row_to_json(row_of(scene, scene_map, variant, answer))})
+    return entries
+
+
+def _answers(desk: Desk, path: Path, query: ImageData, variants: list[Variant]) -> Generator[Progress, None, list[Answer]]:
+    """One answer a variant; those of the same features and matching settings share them."""
+    prepared: dict[str, tuple[Prepared, dict[str, float]] | str] = {}
+    answers = []
+    for variant in variants:
+        same = repr((variant.config.features, variant.config.matching))
+        if same not in prepared:
+            prepared[same] = yield from _prepare(query, desk.scene(path).map, variant.config)
+        yield Progress(f"{variant.id}: {query.name}")
+        answers.append(_answer(desk, path, variant, prepared[same], query))
+    return answers
+
+
+def _prepare(
+    query: ImageData, scene_map: SceneMap, config: LocalizerConfig
+) -> Generator[Progress, None, tuple[Prepared, dict[str, float]] | str]:
+    """Features and matches with the seconds of each, or why the query cannot be used."""
+    steps = prepare(query, scene_map, config)
+    seconds, stage = {"features": 0.0, "matching": 0.0}, "features"
+    try:
+        while True:
+            start = time.perf_counter()
+            try:
+                step = next(steps)
+            except StopIteration as done:
+                return done.value, seconds
+            finally:
+                seconds[stage] += time.perf_counter() - start
+            stage = "features" if step.message.startswith("Finding keypoints") else "matching"
+            yield step
+    except (InputError, OSError) as error:
+        return str(error)
+
+
+def _answer(
+    desk: Desk, path: Path, variant: Variant, prepared: tuple[Prepared, dict[str, float]] | str, query: ImageData
+) -> Answer:
+    if isinstance(prepared, str):
+        return Answer(refused(query, prepared, variant.config.method, desk.job.seed), {}, refused=True)
+    ready, seconds = prepared
+    ready = replace(ready, query=query_with_prior(variant, query, desk.job.seed))
+    try:
+        scene_map = desk.scene_map(path, variant.labels)
+        labels, statistics, seconds = None, None, dict(seconds)
+        if variant.labels and needs_labels(variant.config.method):
+            labels, seconds["labels"] = desk.store(variant.labels).labels(query)
+            statistics = desk.store(variant.labels).statistics
+        start = time.perf_counter()
+        if variant.solve is None:
+            found = localize_prepared(ready, scene_map, variant.config, desk.job.seed, labels, statistics)
+        else:
+            found = solve_outside(ready, scene_map, variant, desk.job.seed)
+        seconds["pose"] = time.perf_counter() - start
+    except (InputError, OSError) as error:
+        return Answer(refused(query, str(error), variant.config.method, desk.job.seed), {}, refused=True)
+    return Answer(found, seconds)
+
+
+def query_with_prior(variant: Variant, query: ImageData, seed: int) -> ImageData:
+    """The query, with the truth and stated errors as its prior where the variant asks for that."""
+    if variant.gravity_error_deg is None and variant.height_error_m is None:
+        return query
+    return replace(query, prior=noisy_prior(query, variant.gravity_error_deg or 0.0, variant.height_error_m or 0.0, seed))
+
+
+def solve_outside(prepared: Prepared, scene_map: SceneMap, variant: Variant, seed: int) -> Localization:
+    """Let the variant's own solver estimate the pose from the same matches; inliers are counted as ours are."""
+    query, matches, config = prepared.query, prepared.matches, variant.config
+    pose = variant.solve(matches, scene_map, query.camera, config, seed)
+    errors = np.full(len(matches), np.nan)
+    if pose is not None:
+        errors = reprojection_errors(pose, matches.points2D, scene_map.points3D[matches.point_ids], query.camera)
+    inliers = errors <= config.ransac.max_error_px
+    stats = RansacStats(num_inliers=int(inliers.sum()), inlier_ratio=float(inliers.mean()) if len(inliers) else 0.0)
+    failure = None if pose is not None else f"{variant.name} found no pose"
+    result = LocalizationResult(pose, inliers, errors, stats, variant.name, settings_of(config.ransac), seed, failure)
+    known = pose is not None and query.cam_from_world is not None
+    error = pose_error(pose, query.cam_from_world) if known else None
+    return Localization(query, prepared.features, matches, result, rank_references(matches, result, scene_map), error)
