@@ -91,6 +91,43 @@ def read_labels(path: str | Path) -> Array:
     return labels.astype(np.uint16)
 
 
+def image_size(path: str | Path) -> tuple[int, int]:
+    """Width and height in px that ``read_image`` gives; of plain JPEG and PNG files only the head is read.
+
+    Raises FileNotFoundError or ImageError.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such image file")
+    with path.open("rb") as file:
+        size = _size_of_head(file.read(_HEAD_BYTES))
+    if size is None:
+        height, width = read_image(path).shape[:2]
+        size = width, height
+    return size
+
+
+_HEAD_BYTES = 65536
+_START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+
+
+def _size_of_head(head: bytes) -> tuple[int, int] | None:
+    """Width and height from a file's first bytes; None where they do not say, or an EXIF rotation may swap them."""
+    if head[:4] == b"\x89PNG" and head[12:16] == b"IHDR" and b"eXIf" not in head:
+        return int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
+    if head[:2] != b"\xff\xd8":
+        return None
+    position = 2
+    while head[position : position + 1] == b"\xff" and position + 9 <= len(head):
+        if head[position + 4 : position + 8] == b"Exif":
+            return None
+        if head[position + 1] in _START_OF_FRAME:
+            height, width = (int.from_bytes(head[position + k : position + k + 2], "big") for k in (5, 7))
+            return width, height
+        position += 2 + int.from_bytes(head[position + 2 : position + 4], "big")
+    return None
+
+
 def write_image(path: str | Path, image: Array, quality: int = 92) -> None:
     """Write RGB (H, W, 3) u8, or labels (H, W) u8/u16 as PNG, by the name's suffix; the file appears whole or not at all."""
     path = Path(path)

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -39,16 +41,29 @@ class Shard:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
-    """One viewpoint: ``images`` (C, H, W, 3) u8, ``classes`` (C, H, W) u8, names of the C conditions, C - 1 correspondences;
-    ``surfaces`` (C, H/2, W/2, 4) u8 codes of worlds.
+    """One place in C conditions: ``images`` C times (H, W, 3) u8, the reference first; ``conditions`` their names;
+    ``correspondences`` C - 1, from the reference to each other image.
+
+    Worlds have one array (C, H, W, 3), ``classes`` (C, H, W) u8 and ``surfaces`` (C, H/2, W/2, 4) u8 codes. The images of
+    photographs may differ in size, are read when they are asked for, and have neither. ``positions`` (N, 2) f64 px:
+    where features of the reference are taken (PAPER 2.1); None: at its different correspondences.
     """
 
     name: str
     conditions: tuple[str, ...]
-    images: Array
-    classes: Array
+    images: Array | Sequence[Array]
+    classes: Array | None
     correspondences: tuple[Correspondences, ...]
     surfaces: Array | None = None
+    positions: Array | None = None
+
+
+class PairData(Protocol):
+    """What training across conditions learns from: views by number; the same number always gives the same view."""
+
+    def __len__(self) -> int: ...
+
+    def view(self, index: int) -> View: ...
 
 
 class TrainingSet:

@@ -7,7 +7,8 @@ takes them. i is the reference image, j the other one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 import h5py
@@ -20,6 +21,7 @@ from core.records import Correspondences
 
 FOLDER = "correspondences"
 POSITIONS_FOLDER = f"{FOLDER}_reference_feature_positions"
+_NAMES, _POINTS, _DISTANCE = ("im_i_path", "im_j_path"), ("pt_i", "pt_j"), "dist_from_center"
 _USER_BLOCK = 512
 _HEADER = b"MATLAB 7.3 MAT-file, written by fgsn-viewer".ljust(116) + bytes(8) + b"\x00\x02IM"
 
@@ -43,18 +45,30 @@ def write_correspondences(path: str | Path, reference: str, other: str, correspo
 
 
 def read_correspondences(path: str | Path) -> tuple[str, str, Correspondences]:
-    """Read one pair: the reference's path, the other's path, the correspondences. Raises SceneError."""
+    """Read one pair: the reference's path, the other's path, the correspondences.
+
+    Raises SceneError, also where keys are missing, lengths differ or a number is not finite.
+    """
     path = Path(path)
-    try:
-        with h5py.File(path, "r") as file:
-            names = [_text(file[key][()]) for key in ("im_i_path", "im_j_path")]
-            points = [np.asarray(file[key][()]).reshape(-1, 2) for key in ("pt_i", "pt_j")]
-            distance = np.asarray(file["dist_from_center"][()]).reshape(-1)
-        return names[0], names[1], Correspondences(points[0], points[1], np.exp(-distance))
-    except FileNotFoundError as error:
-        raise SceneError(f"{path}: no such correspondence file") from error
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        raise SceneError(f"{path}: not a correspondence file of the expected layout ({error})") from error
+    with _opened(path) as file:
+        reference, other = (_image_path(file[key]) for key in _NAMES)
+        points = [_numbers(file[key]) for key in _POINTS]
+        distance = _numbers(file[_DISTANCE]).reshape(-1)
+    for key, array in zip(_POINTS, points, strict=True):
+        if array.shape != (len(distance), 2):
+            raise SceneError(f"{path}: {key} is {array.shape}, expected ({len(distance)}, 2) as {_DISTANCE} has it")
+    for key, array in zip((*_POINTS, _DISTANCE), (*points, distance[:, None]), strict=True):
+        bad = int((~np.isfinite(array).all(axis=1)).sum())
+        if bad:
+            raise SceneError(f"{path}: {bad} of the {len(array)} rows of {key} are not finite, expected numbers")
+    return reference, other, Correspondences(points[0], points[1], np.exp(-distance))
+
+
+def read_pair_names(path: str | Path) -> tuple[str, str]:
+    """Read only which images a file pairs: the reference's path and the other's. Raises SceneError, also for missing keys."""
+    with _opened(Path(path)) as file:
+        reference, other = (_image_path(file[key]) for key in _NAMES)
+        return reference, other
 
 
 def positions_name(image: str) -> str:
@@ -91,6 +105,36 @@ def read_reference_positions(path: str | Path) -> Array:
             return np.asarray(file["corr_pts"][()], dtype=np.float64).reshape(-1, 2)
     except (OSError, KeyError, ValueError) as error:
         raise SceneError(f"{path}: not a file of reference feature positions ({error})") from error
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
+    """Open a correspondence file that has all keys; whatever is wrong in it is a SceneError that names it."""
+    try:
+        with h5py.File(path, "r") as file:
+            missing = [key for key in (*_NAMES, *_POINTS, _DISTANCE) if not isinstance(file.get(key), h5py.Dataset)]
+            if missing:
+                found = ", ".join(sorted(file)) or "nothing"
+                raise SceneError(f"{path}: {', '.join(missing)} missing in the correspondence file, found {found}")
+            yield file
+    except FileNotFoundError as error:
+        raise SceneError(f"{path}: no such correspondence file") from error
+    except SceneError:
+        raise
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        raise SceneError(f"{path}: not a correspondence file of the expected layout ({error})") from error
+
+
+def _numbers(dataset: h5py.Dataset) -> Array:
+    """A MATLAB array of doubles; of an empty one MATLAB stores the shape in place of the numbers."""
+    if dataset.attrs.get("MATLAB_empty", 0):
+        return np.zeros(tuple(int(side) for side in dataset[()])[::-1])
+    return np.asarray(dataset[()], dtype=np.float64)
+
+
+def _image_path(dataset: h5py.Dataset) -> str:
+    """A path inside the images folder, '/' between its parts."""
+    return _text(dataset[()]).replace("\\", "/").lstrip("/")
 
 
 def _characters(text: str) -> Array:
