@@ -1,4 +1,7 @@
-"""Camera pose from 2D-3D matches: PoseLib's LO-RANSAC, with the inliers counted again from the pose that is returned."""
+"""Camera pose from 2D-3D matches by LO-RANSAC, with the inliers counted again from the pose that is returned.
+
+Matches that are all alike go to PoseLib's search; where they have weights, ``lo_ransac`` draws by them.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ import numpy as np
 import poselib
 
 from core.geometry import Array, Camera, Rigid3d
+from core.localizer.absolute_pose import AbsolutePose
+from core.localizer.lo_ransac import lo_ransac
 from core.localizer.uncertainty import log10_false_alarms, pose_uncertainty
 from core.records import LocalizationResult, Matches2D3D, RansacStats, SceneMap, setting, settings_of
 
@@ -45,29 +50,30 @@ def estimate_pose(
     """Estimate ``cam_from_world`` by P3P in LO-RANSAC and refinement on the inliers (PAPER 3.2); samples are drawn from
     the matches of highest score first unless ``config.progressive`` is off.
 
-    ``keep`` (M,) bool limits the estimation and the inliers to a part of the matches (PAPER 3.3). Inliers are the kept
-    matches that project within ``max_error_px`` in front of the returned camera; ``reproj_errors_px`` is of all matches.
-    Fewer than four matches, no consensus, no more than chance gives, and poses that the inliers do not fix are results
-    with a ``failure``.
+    ``keep`` (M,) bool limits the estimation and the inliers to a part of the matches (PAPER 3.3), ``kept`` says in words
+    what these do. ``weights`` (M,) >= 0 are how likely each match is drawn (PAPER 3.4), instead of by score; matches of
+    weight 0 are never drawn, but may be inliers. Inliers are the kept matches that project within ``max_error_px`` in
+    front of the returned camera; ``reproj_errors_px`` is of all matches.
+    Fewer than four matches to draw from, no consensus, no more than chance gives, and poses that the inliers do not fix
+    are results with a ``failure``.
     """
     points3D = scene_map.points3D[matches.point_ids]
     usable = np.isfinite(matches.points2D).all(axis=1) & np.isfinite(points3D).all(axis=1)
     if keep is not None:
         usable &= keep
-    num_usable = int(usable.sum())
-    if num_usable < MIN_SAMPLE:
-        return _failure(_too_few(num_usable, len(matches), kept), matches, config, seed, method)
-    order = np.flatnonzero(usable)
-    order = order[np.argsort(-matches.scores[order], kind="stable")]
-    pose, info = _poselib(matches.points2D[order], points3D[order], camera, _with_scores(config, matches.scores[order]), seed)
+    weights = _drawing_weights(weights, usable)
+    num_drawn = int((usable if weights is None else usable & (weights > 0)).sum())
+    if num_drawn < MIN_SAMPLE:
+        return _failure(_too_few(num_drawn, len(matches), kept), matches, config, seed, method)
+    pose, info = _search(matches, points3D, usable, weights, camera, config, seed)
     if pose is None:
         return _failure("no pose found: RANSAC gave no finite pose", matches, config, seed, method, info)
     errors = reprojection_errors(pose, matches.points2D, points3D, camera)
     inliers = usable & (errors <= config.max_error_px)
-    failure = _objection(pose, inliers, errors, matches, points3D, camera, config)
+    failure = _objection(pose, inliers, usable, weights, errors, matches, points3D, camera, config)
     if failure:
         return _failure(failure, matches, config, seed, method, info)
-    stats = _stats(info, int(inliers.sum()), num_usable)
+    stats = _stats(info, int(inliers.sum()), int(usable.sum()))
     return LocalizationResult(pose, inliers, errors, stats, method, settings_of(config), seed)
 
 
@@ -86,6 +92,67 @@ def log10_chance(inlier_errors_px: Array, num_matches: int, camera: Camera) -> f
     """Log10 of how many poses as good as this chance gives where wrong matches fall anywhere in the image."""
     chances = np.pi * inlier_errors_px**2 / (camera.width * camera.height)
     return log10_false_alarms(chances, num_matches, sample_size=3)
+
+
+def log10_chance_weighted(inliers: Array, errors_px: Array, usable: Array, weights: Array | None, camera: Camera) -> float:
+    """``log10_chance`` among the usable matches, or among the half, quarter, ... of highest weight where that says more.
+
+    Few inliers among many matches may be chance, and the same few among those that labels hold to be right are not; each
+    part that is tried is one more way to be wrong by chance, and counts as one.
+    """
+    order = np.flatnonzero(usable)
+    if weights is None:
+        return log10_chance(errors_px[inliers], len(order), camera)
+    order = order[np.argsort(-weights[order], kind="stable")]
+    sizes = [len(order) >> k for k in range(max(1, len(order).bit_length() - 2))]
+    parts = [order[:size] for size in sizes]
+    alarms = [log10_chance(errors_px[part[inliers[part]]], len(part), camera) for part in parts]
+    return min(alarms) + float(np.log10(len(parts)))
+
+
+def _drawing_weights(weights: Array | None, usable: Array) -> Array | None:
+    """Weights (M,) f64 of the usable matches, 0 where there is none; None where all are alike."""
+    if weights is None:
+        return None
+    weights = np.where(usable & np.isfinite(weights), np.maximum(weights, 0), 0).astype(np.float64)
+    among = weights[usable]
+    return weights if len(among) and among.min() < among.max() else None
+
+
+def _search(
+    matches: Matches2D3D,
+    points3D: Array,
+    usable: Array,
+    weights: Array | None,
+    camera: Camera,
+    config: RansacConfig,
+    seed: int,
+) -> tuple[Rigid3d | None, dict]:
+    order = np.flatnonzero(usable)
+    if weights is not None:
+        return _weighted(matches.points2D[order], points3D[order], weights[order], camera, config, seed)
+    order = order[np.argsort(-matches.scores[order], kind="stable")]
+    return _poselib(matches.points2D[order], points3D[order], camera, _with_scores(config, matches.scores[order]), seed)
+
+
+def _weighted(
+    points2D: Array, points3D: Array, weights: Array, camera: Camera, config: RansacConfig, seed: int
+) -> tuple[Rigid3d | None, dict]:
+    points2D, camera = _for_poselib(points2D, camera)
+    problem = AbsolutePose(points2D, points3D, camera, config.max_error_px)
+    found = lo_ransac(
+        problem,
+        weights,
+        min_iterations=min(config.min_iterations, config.max_iterations),
+        max_iterations=config.max_iterations,
+        confidence=config.confidence,
+        seed=seed,
+    )
+    info = {"iterations": found.num_iterations, "refinements": found.num_refinements, "model_score": found.cost}
+    if found.model is None or not np.isfinite(found.model).all():
+        return None, info
+    pose = problem.in_world(found.model)
+    return Rigid3d.from_rotation(pose[:, :3], pose[:, 3]), info
 
 
 def _poselib(points2D: Array, points3D: Array, camera: Camera, config: RansacConfig, seed: int) -> tuple[Rigid3d | None, dict]:
@@ -124,6 +191,8 @@ def _for_poselib(points2D: Array, camera: Camera) -> tuple[Array, Camera]:
 def _objection(
     pose: Rigid3d,
     inliers: Array,
+    usable: Array,
+    weights: Array | None,
     errors: Array,
     matches: Matches2D3D,
     points3D: Array,
@@ -131,12 +200,13 @@ def _objection(
     config: RansacConfig,
 ) -> str | None:
     """Say why the pose may not be returned, or None."""
+    all_matches = f"{len(matches)} matches" if usable.all() else f"{int(usable.sum())} usable matches"
     num_points = len(np.unique(matches.point_ids[inliers]))  # copies of one match are no further evidence
     if num_points < config.min_inliers:
-        agree = f"{num_points} of {len(matches)} matches agree" if num_points else f"none of {len(matches)} matches agree"
+        agree = f"{num_points} of {all_matches} agree" if num_points else f"none of {all_matches} agree"
         return f"no consensus: {agree} with the best pose found, at least {config.min_inliers} needed"
-    if log10_chance(errors[inliers], len(matches), camera) > 0:
-        return f"no consensus: {num_points} of {len(matches)} matches agree with the best pose found, no more than chance gives"
+    if log10_chance_weighted(inliers, errors, usable, weights, camera) > 0:
+        return f"no consensus: {num_points} of {all_matches} agree with the best pose found, no more than chance gives"
     position_m, _ = pose_uncertainty(pose, points3D[inliers], camera)
     depth = float(np.median(pose.apply(points3D[inliers])[:, 2]))
     if not position_m < depth:
