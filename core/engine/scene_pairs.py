@@ -29,7 +29,7 @@ class SceneCorrespondences:
 
     References are the map images of the condition with most of them. Their partners are the map images of other
     conditions, at the points that both observed, and the queries with known poses, at the points that they should see:
-    projected, within the distances and directions of the map's visibility, not behind other points. An image is paired with
+    projected, within the distances and directions of the map's visibility. An image is paired with
     the references that have most points in common with it. Raises SceneError when that leaves no pair.
     """
 
