@@ -135,6 +135,9 @@ class Actions(QObject):
         self._add(menu, "&More opaque", lambda: self._change_opacity(OPACITY_STEP), "]")
         self._add(menu, "&Less opaque", lambda: self._change_opacity(-OPACITY_STEP), "[")
         menu.addSeparator()
+        self._add(
+            menu, "Mark the &worst labels", control.mark_unstable, "U", tip="Hatch the labels that agree least in both images"
+        )
         self._add(menu, "&Isolate label", self._window.isolate, "I", tip="Show the label under the cursor alone, or all again")
 
     def _change_opacity(self, step: float) -> None:

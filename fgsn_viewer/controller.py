@@ -232,6 +232,11 @@ class Controller(QObject):
         opacity = overlay.opacity if opacity is None else float(np.clip(opacity, 0, 1))
         self.state.overlay = replace(overlay, mode=mode or overlay.mode, opacity=opacity)
 
+    def mark_unstable(self, on: bool | None = None) -> None:
+        """Mark the least consistent labels in both images, or not; None: the other way round."""
+        overlay = self.state.overlay
+        self.state.overlay = replace(overlay, unstable=not overlay.unstable if on is None else on)
+
     def select_match(self, index: int | None) -> None:
         """Select a match, and its map point with it."""
         localization = self.state.localization

@@ -6,6 +6,8 @@ pixels: the centre of the top-left pixel is (0, 0).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
@@ -16,6 +18,9 @@ OVERLAY_MODES = ("fill", "outline", "off")
 _HALO = np.uint32(0x8C000000)
 _DIM = 0.35
 _ISOLATED_TINT = 0.15
+_BEHIND_MARKS = 0.5  # how dark the photograph becomes where no label is marked
+_HATCH_PERIOD = 8
+_HATCH_LIGHT = np.uint32(0xE0E0E0E0)
 _SHADE = 0.72  # how dark the photograph becomes where an isolated label is not
 
 
@@ -26,15 +31,26 @@ def premultiplied(colors: Array, alpha: Array) -> Array:
     return (a << 24) | (rgb[:, 0] << 16) | (rgb[:, 1] << 8) | rgb[:, 2]
 
 
-def fill_lut(colors: Array, mode: str, opacity: float, highlight: int | None = None, isolated: int | None = None) -> Array:
+def fill_lut(
+    colors: Array,
+    mode: str,
+    opacity: float,
+    highlight: int | None = None,
+    isolated: int | None = None,
+    marked: Sequence[int] = (),
+) -> Array:
     """What each label paints over the photograph: (K + 1,) u32; the last entry is for pixels outside of the image.
 
-    ``colors`` (K, 3) u8. A highlighted label stands out and the others step back; an isolated one leaves its photograph
-    clear and shades the rest.
+    ``colors`` (K, 3) u8. A highlighted label stands out and the others step back, as they do behind ``marked`` ones; an
+    isolated one leaves its photograph clear and shades the rest.
     """
     ids = np.arange(len(colors))
     colors = np.array(colors, np.uint8)
     alpha = np.full(len(colors), opacity if mode == "fill" else 0.0)
+    if len(marked) and highlight is None and isolated is None:
+        others = ~np.isin(ids, marked)
+        colors[others] = 0
+        alpha = np.where(others, _BEHIND_MARKS, max(opacity, 0.6))
     if mode != "off" and highlight is not None:
         alpha = np.where(ids == highlight, max(opacity, 0.6) if mode == "fill" else 0.3, alpha * _DIM)
     if mode != "off" and isolated is not None:
@@ -111,6 +127,14 @@ def paint_contour(mask: Array, thickness: int = 1) -> Array:
     painted = np.where(_grown(mask, 2 * thickness + 1) & ~mask, _HALO, np.uint32(0))
     painted[line] = np.uint32(0xFFFFFFFF)
     return painted
+
+
+def paint_hatch(mask: Array, thickness: int = 1) -> Array:
+    """Diagonal stripes, white beside black, over a (H, W) bool mask: (H, W) u32. They show on any photograph."""
+    rows, columns = np.ogrid[: mask.shape[0], : mask.shape[1]]
+    phase = (rows + columns) // thickness % _HATCH_PERIOD
+    stripes = np.where(phase < 2, _HATCH_LIGHT, np.where(phase < 4, _HALO, np.uint32(0)))
+    return np.where(mask, stripes, np.uint32(0)).astype(np.uint32)
 
 
 def _grown(mask: Array, size: int) -> Array:

@@ -167,6 +167,7 @@ class MainWindow(QMainWindow):
         self.compare.match_clicked.connect(lambda index: control.select_match(self.presenter.match_of_drawn(index)))
         self.labels.label_hovered.connect(control.highlight)
         self.labels.label_clicked.connect(control.isolate)
+        self.labels.marking_chosen.connect(control.mark_unstable)
         self.matches.match_chosen.connect(control.select_match)
         self.view3d.point_picked.connect(lambda point: control.select_point(None if point < 0 else point))
         self.view3d.camera_picked.connect(self._on_camera)
@@ -409,7 +410,7 @@ class MainWindow(QMainWindow):
         low = height < LOW
         horizontal, vertical = Qt.Orientation.Horizontal, Qt.Orientation.Vertical
         narrow = self.width() < 1400
-        self.resizeDocks([docks["Scene"], docks["Labels"]], [236, 212] if narrow else [248, 264], horizontal)
+        self.resizeDocks([docks["Scene"], docks["Labels"]], [228, 236] if narrow else [248, 264], horizontal)
         if low:
             self.resizeDocks([docks["3D"]], [int(height * 0.36)], vertical)
         else:

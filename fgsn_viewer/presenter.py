@@ -27,18 +27,18 @@ SHOWS = {
     "point_labels": ("map_labels", "selection"),
     "localization": ("references", "matches", "pose", "selection"),
     "pair_matches": ("matches", "pose", "selection"),
-    "consistency": ("pose",),
+    "consistency": ("pose", "agreement"),
     "autopsy": ("pose",),
     "outcomes": ("tree", "pose"),
-    "overlay": ("overlay",),
+    "overlay": ("overlay", "agreement"),
     "highlight": ("selection",),
     "isolated": ("selection",),
     "selected_match": ("selection",),
     "selected_point": ("selection",),
 }
 ORDER = (
-    "scene", "network", "tree", "references", "images", "labels", "matches", "match_labels", "pose", "truth", "map_labels",
-    "overlay", "selection",
+    "scene", "network", "tree", "references", "images", "labels", "agreement", "matches", "match_labels", "pose", "truth",
+    "map_labels", "overlay", "selection",
 )  # fmt: skip
 
 
@@ -111,17 +111,27 @@ class Presenter(QObject):
     def _show_labels(self) -> None:
         state, window = self._state, self._window
         sides = state.reference_labels, state.query_labels
-        known = next((side for side in sides if side is not None), None)
-        colors = palette.label_colors(known.num_labels, known.vocabulary) if known else np.zeros((0, 3), np.uint8)
         self._shares = tuple(None if side is None else side.shares() for side in sides)
         window.compare.set_labels(*sides)
         window.compare.set_label_hint(
             self._label_hint().split("\n")[0], self._controller.network is not None and not self._is_working()
         )
-        window.labels.set_labels(
-            label_rows(*sides) if known else None, colors, known.names if known else None, self._label_hint()
-        )
+        self._show_agreement()
         self._show_match_labels()
+
+    def _show_agreement(self) -> None:
+        """The table of labels, how far they agree, and the marks on those that agree least."""
+        state, window = self._state, self._window
+        sides = state.reference_labels, state.query_labels
+        known = next((side for side in sides if side is not None), None)
+        colors = palette.label_colors(known.num_labels, known.vocabulary) if known else np.zeros((0, 3), np.uint8)
+        rows = label_rows(*sides, state.consistency) if known else None
+        window.labels.set_labels(rows, colors, known.names if known else None, self._label_hint())
+        marks = state.overlay.unstable and state.consistency is not None
+        window.labels.set_agreement(state.consistency, state.overlay.unstable)
+        window.compare.set_marked(
+            state.consistency.least_consistent() if marks else (), state.consistency.mark_hint() if marks else ""
+        )
 
     def _show_matches(self) -> None:
         rows = self._rows = self._controller.match_rows()

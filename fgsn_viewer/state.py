@@ -17,10 +17,13 @@ from fgsn_viewer.work import NetworkInfo
 
 @dataclass(frozen=True, slots=True)
 class OverlaySettings:
-    """How labels lie over the photographs: ``mode`` fill, outline or off; ``opacity`` in [0, 1]."""
+    """How labels lie over the photographs: ``mode`` fill, outline or off; ``opacity`` in [0, 1]; ``unstable`` marks the
+    least consistent labels.
+    """
 
     mode: str = "fill"
     opacity: float = 0.45
+    unstable: bool = False
 
 
 _PAIR = ("pair_matches", "consistency", "autopsy", "selected_match")
@@ -101,7 +104,7 @@ class ViewerState(QObject):
     point_labels = _record("point_labels", "PointLabels in the network's vocabulary, or None.")
     localization = _record("localization", "Localization of the query, or None.")
     pair_matches = _record("pair_matches", "PairMatches of reference and query, or None.")
-    consistency = _record("consistency", "ConsistencyStats at the matches shown, or None.")
+    consistency = _record("consistency", "PairAgreement of the two label maps, or None.")
     autopsy = _record("autopsy", "Autopsy of the query, or None.")
     outcomes = _record("outcomes", "Read-only mapping: query name to its Outcome.")
     overlay = _record("overlay", "OverlaySettings.")

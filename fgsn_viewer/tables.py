@@ -9,6 +9,7 @@ import numpy as np
 from core.geometry import Array, frozen_array
 from core.records import LabelMap, Localization, PairMatches, SceneMap
 from core.scene.sightings import matches_seen_in
+from fgsn_viewer.agreement import PairAgreement
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,26 +99,32 @@ def epipolar_distance(pair: PairMatches) -> Array:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelRows:
-    """The labels present on either side (R,): ``ids`` i64, ``share_ref``, ``share_query`` f64 in [0, 1], NaN without labels."""
+    """The labels present on either side (R,): ``ids`` i64, ``share_ref``, ``share_query`` f64 in [0, 1], NaN without labels;
+    ``kappa`` f64 of the label between the two, NaN where unknown, at ``points`` i64 of both sides.
+    """
 
     ids: Array
     share_ref: Array
     share_query: Array
+    kappa: Array
+    points: Array
 
     def __len__(self) -> int:
         return len(self.ids)
 
 
-def label_rows(reference: LabelMap | None, query: LabelMap | None) -> LabelRows:
-    """Shares of the labels that occur in either image, the largest first."""
+def label_rows(reference: LabelMap | None, query: LabelMap | None, agreement: PairAgreement | None = None) -> LabelRows:
+    """Shares of the labels that occur in either image, the largest first, and their kappa where points are known."""
     sides = [side for side in (reference, query) if side is not None]
     if not sides:
-        return LabelRows(np.zeros(0, np.int64), np.zeros(0), np.zeros(0))
+        return LabelRows(np.zeros(0, np.int64), *(np.zeros(0) for _ in range(4)))
     count = max(side.num_labels for side in sides)
     shares = [_shares(side, count) for side in (reference, query)]
     total = np.nansum(shares, axis=0)
     ids = np.argsort(-total, kind="stable")[: int((total > 0).sum())]
-    return LabelRows(ids, shares[0][ids], shares[1][ids])
+    if agreement is None:
+        return LabelRows(ids, shares[0][ids], shares[1][ids], np.full(len(ids), np.nan), np.zeros(len(ids), np.int64))
+    return LabelRows(ids, shares[0][ids], shares[1][ids], agreement.label_kappa[ids], agreement.label_points[ids])
 
 
 def _shares(labels: LabelMap | None, count: int) -> Array:

@@ -22,7 +22,9 @@ from core.images import limit_size, read_image
 from core.records import ImageData, Localization, PairMatches, PointLabels, Progress, Scene
 from core.scene.colmap import folder_of_files
 from core.scene.sightings import matches_seen_in
+from fgsn_viewer.agreement import PairAgreement, label_kappa
 from fgsn_viewer.bootstrap import Pipelines
+from fgsn_viewer.known_points import KnownPoints, known_points
 
 THUMBNAIL_PX = 72
 MAX_TURN_DEG = 60.0  # a reference that looks elsewhere is no neighbour
@@ -171,7 +173,7 @@ class Workbench:
         if request.network is not None:
             query_labels = yield from self._label(request, request.query, query_image, "query_labels")
             reference_labels = yield from self._label(request, reference, reference_image, "reference_labels")
-            yield from self._agreement(request.scene, reference, query_labels, reference_labels, localization or matches)
+            yield from self._agreement(request, reference, query_labels, reference_labels, localization or matches)
 
     def localize(self, scene: Scene, query: ImageData, image: Array | None = None) -> Steps:
         """Return the Localization of one query, kept from before; ``image`` are its pixels if they are at hand."""
@@ -260,14 +262,18 @@ class Workbench:
         yield Found("network", network_info(network, known))
         return known
 
-    def _agreement(self, scene: Scene, reference: ImageData | None, query_labels, reference_labels, made) -> Steps:
-        """Yield how far the labels agree at the inliers that both images see."""
-        if query_labels is None or reference_labels is None or made is None or reference is None:
+    def _agreement(self, request: Request, reference: ImageData | None, query_labels, reference_labels, made) -> Steps:
+        """Yield how far the labels agree where both images are known to show the same, or else at the inliers."""
+        if query_labels is None or reference_labels is None or reference is None:
             return
-        points_ref, points_query = inlier_points(scene, reference, made)
-        if query_labels.num_labels == reference_labels.num_labels and len(points_ref):
-            labels = reference_labels.at(points_ref), query_labels.at(points_query)
-            yield Found("consistency", self.pipelines.consistency(*labels, query_labels.num_labels))
+        yield Progress("comparing the labels")
+        points = known_points(request.scene, reference, request.query)
+        if points is None and made is not None:
+            points = KnownPoints(*inlier_points(request.scene, reference, made), "that are inliers")
+        if points is not None and len(points) and query_labels.num_labels == reference_labels.num_labels:
+            labels = reference_labels.at(points.points_ref), query_labels.at(points.points_query)
+            stats = self.pipelines.consistency(*labels, query_labels.num_labels)
+            yield Found("consistency", PairAgreement(stats, points.source, label_kappa(stats)))
 
 
 def can_localize(scene: Scene, query: ImageData) -> bool:

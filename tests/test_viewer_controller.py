@@ -71,7 +71,7 @@ def test_opening_a_scene_shows_its_first_query_localized_labelled_and_explained(
     assert state.query_labels.vocabulary == state.reference_labels.vocabulary == "toy"
     assert state.autopsy.cause
     assert state.outcomes["snow/0000.png"].word == "good"
-    assert state.consistency.num_correspondences > 0
+    assert state.consistency.num_points > 0
     assert state.point_labels is state.scene.map.labels
     assert state.network.name == "toy"
 
@@ -156,7 +156,7 @@ def test_two_photographs_are_matched_to_each_other(bench, tmp_path):
     assert state.scene.map is None
     assert (state.reference.path.name, state.query.path.name) == ("summer day.png", "winter.png")
     assert state.pair_matches.inlier_mask.sum() == 3
-    assert state.consistency.num_correspondences == 3
+    assert state.consistency.num_points == 3
     assert state.localization is None
     assert not bench.controller.can_localize_query()
 

@@ -38,7 +38,7 @@ class CompareStrip(QWidget):
         layout.addWidget(self._matches)
         layout.addWidget(self._pixel)
         self.setFixedHeight(self._make_labels.sizeHint().height() + 8)  # what it says must not move the images
-        self._hint, self._missing, self._can_make = "", "No labels yet", True
+        self._hint, self._missing, self._can_make, self._marked = "", "No labels yet", True, ""
         self.show_pixel(None)
 
     def text(self) -> str:
@@ -49,10 +49,15 @@ class CompareStrip(QWidget):
         """What to say where labels would be, and whether to offer to make them."""
         self._missing, self._can_make = text, can_make
 
+    def set_marked(self, text: str) -> None:
+        """What the marks in the images mean, or "" without any."""
+        self._marked = text
+
     def show_state(self, has_image: bool, has_labels: bool, matches: str) -> None:
         """Say what is missing, and how many matches are drawn."""
         waiting = self._missing if has_image else ""
-        self._hint = "Hover a region to see its label; click isolates it" if has_labels else waiting
+        told = self._marked or "Hover a region to see its label; click isolates it"
+        self._hint = told if has_labels else waiting
         self._make_labels.setVisible(has_image and not has_labels and self._can_make)
         self._matches.setText(matches)
 

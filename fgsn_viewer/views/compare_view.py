@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -141,6 +142,12 @@ class CompareView(QWidget):
             marks = np.zeros((0, 2)) if points is None else np.asarray(points, np.float64).reshape(-1, 2)
             self.canvas.marks[side] = marks[np.isfinite(marks).all(axis=1)]
         self.canvas.update()
+
+    def set_marked(self, labels: Sequence[int], hint: str = "") -> None:
+        """Hatch these labels in both images and dim the others; ``hint`` says below what that means."""
+        self.canvas.set_style(replace(self.canvas.style_now, marked=tuple(labels)))
+        self.strip.set_marked(hint)
+        self._show_label()
 
     def set_overlay(self, mode: str, opacity: float) -> None:
         """Paint labels as "fill", "outline" or "off", with ``opacity`` in [0, 1]."""

@@ -23,12 +23,16 @@ _SMALLEST_LEVEL = 256
 
 @dataclass(frozen=True, slots=True)
 class OverlayStyle:
-    """How labels are painted: ``mode`` of display.OVERLAY_MODES, ``opacity`` in [0, 1], label ids or None."""
+    """How labels are painted: ``mode`` of display.OVERLAY_MODES, ``opacity`` in [0, 1], label ids or None.
+
+    ``marked`` labels are hatched, whatever the mode.
+    """
 
     mode: str = "fill"
     opacity: float = 0.45
     highlight: int | None = None
     isolated: int | None = None
+    marked: tuple[int, ...] = ()
 
 
 class ImagePane:
@@ -83,7 +87,7 @@ class ImagePane:
         painter.save()
         painter.setClipRect(rect, Qt.ClipOperation.IntersectClip)
         self._paint_photo(painter, frame)
-        if self.labels is not None and style.mode != "off":
+        if self.labels is not None and (style.mode != "off" or style.marked):
             for image in self._overlays(frame, style, painter.device().devicePixelRatioF()):
                 painter.drawImage(QPointF(frame.x, frame.y), image)
         painter.restore()
@@ -123,11 +127,13 @@ class ImagePane:
         key = (frame, style, pixel_ratio)
         if self._painted is None or self._painted[0] != key:
             labels = self._labels_on_screen(frame, pixel_ratio)
-            layers = [display.paint_labels(labels, display.fill_lut(self._colors, *_arguments(style)))]
+            layers = [display.paint_labels(labels, display.fill_lut(self._colors, *_arguments(style), style.marked))]
             thickness = max(1, round(pixel_ratio))
             if style.mode == "outline":
                 lut = display.outline_lut(self._colors, style.mode, style.highlight, style.isolated)
                 layers.append(display.paint_outlines(labels, lut, thickness))
+            if style.marked:
+                layers.append(display.paint_hatch(np.isin(labels, style.marked), thickness))
             chosen = style.highlight if style.highlight is not None else style.isolated
             if chosen is not None:
                 layers.append(display.paint_contour(labels == chosen, thickness))

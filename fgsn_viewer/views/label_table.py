@@ -7,22 +7,36 @@ from typing import Any
 
 import numpy as np
 from PySide6.QtCore import QAbstractTableModel, QEvent, QModelIndex, QObject, QSortFilterProxyModel, Qt, Signal
-from PySide6.QtGui import QColor, QIcon, QPixmap
-from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QLineEdit, QTableView, QVBoxLayout, QWidget
+from PySide6.QtGui import QColor, QGuiApplication, QIcon, QPixmap
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QHBoxLayout,
+    QHeaderView,
+    QLineEdit,
+    QTableView,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from core.geometry import Array
+from fgsn_viewer.agreement import MIN_POINTS, PairAgreement
 from fgsn_viewer.tables import LabelRows
+from fgsn_viewer.views.agreement_bar import AgreementBar
 from fgsn_viewer.views.common import NUMBER, Emptiable, tabular_font
 
 ROOT = QModelIndex()
+KAPPA = 4
+MARK_TIP = "Hatch the labels that agree least in both images, and dim the others (U)"
 SORT_ROLE = Qt.ItemDataRole.UserRole + 1
 ID_ROLE = Qt.ItemDataRole.UserRole + 2
-_HEADERS = ("Label", "Name", "Left %", "Right %")
+_HEADERS = ("Label", "Name", "Left %", "Right %", "Kappa")
 _TIPS = (
     "Id of the label; its colour is the same everywhere",
     "Name of the label, where the network has one",
     "Share of the reference image, on the left, that this label covers",
     "Share of the query image, on the right, that this label covers",
+    "How well this label holds between the two images, beyond chance: 1 is always, 0 is chance",
 )
 
 
@@ -61,7 +75,7 @@ class LabelModel(QAbstractTableModel):
             return None
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return NUMBER if section >= 2 else Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
-        return {Qt.ItemDataRole.DisplayRole: _HEADERS, Qt.ItemDataRole.ToolTipRole: _TIPS}.get(role, (None,) * 4)[section]
+        return {Qt.ItemDataRole.DisplayRole: _HEADERS, Qt.ItemDataRole.ToolTipRole: _TIPS}.get(role, (None,) * 5)[section]
 
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         row, column = index.row(), index.column()
@@ -76,19 +90,25 @@ class LabelModel(QAbstractTableModel):
             return _swatch(*map(int, self._colors[label]))
         if role == Qt.ItemDataRole.TextAlignmentRole and column >= 2:
             return NUMBER
+        if role == Qt.ItemDataRole.ForegroundRole and column == KAPPA and self._rows.points[row] < MIN_POINTS:
+            return QGuiApplication.palette().placeholderText()  # too few points to say much
+        if role == Qt.ItemDataRole.ToolTipRole and column == KAPPA:
+            return f"at {int(self._rows.points[row]):,} points, both images together"
         return None
 
     def _value(self, row: int, column: int) -> Any:
         if column == 1:
             return self._name(row)
-        value = (self._rows.ids, None, self._rows.share_ref, self._rows.share_query)[column][row]
-        return -1.0 if np.isnan(value) else float(value)
+        value = (self._rows.ids, None, self._rows.share_ref, self._rows.share_query, self._rows.kappa)[column][row]
+        return float("inf" if column == KAPPA else -1) if np.isnan(value) else float(value)  # kappa may be below 0
 
     def _text(self, row: int, column: int) -> str:
         if column == 0:
             return str(self._rows.ids[row])
         if column == 1:
             return self._name(row)
+        if column == KAPPA:
+            return "–" if np.isnan(self._rows.kappa[row]) else f"{self._rows.kappa[row]:.2f}"
         share = (self._rows.share_ref, self._rows.share_query)[column - 2][row]
         return "–" if np.isnan(share) else f"{share * 100:.1f}"
 
@@ -112,6 +132,7 @@ class LabelTable(QWidget):
 
     label_hovered = Signal(int)  # -1 for none
     label_clicked = Signal(int)
+    marking_chosen = Signal(bool)
 
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
@@ -122,11 +143,19 @@ class LabelTable(QWidget):
         self.search = QLineEdit(placeholderText="Search labels", clearButtonEnabled=True)
         self.search.textChanged.connect(self._on_search)
         self.table = self._make_table()
+        self.agreement = AgreementBar()
+        self.mark = QToolButton(text="Worst", toolTip=MARK_TIP, checkable=True)
+        self.mark.setAccessibleName("Mark the least consistent labels")
+        self.mark.clicked.connect(self.marking_chosen)
         self._body = Emptiable(self.table)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
         layout.setSpacing(4)
-        layout.addWidget(self.search)
+        layout.addWidget(self.agreement)
+        row = QHBoxLayout()
+        row.addWidget(self.search, 1)
+        row.addWidget(self.mark)
+        layout.addLayout(row)
         layout.addWidget(self._body, 1)
         self.set_labels(None, np.zeros((0, 3), np.uint8), None)
 
@@ -141,10 +170,10 @@ class LabelTable(QWidget):
         table.setAccessibleName("Labels")
         header = table.horizontalHeader()
         header.setHighlightSections(False)
-        header.setMinimumSectionSize(56)
+        header.setMinimumSectionSize(48)
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Fixed)
         header.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
-        header.resizeSection(0, 62)
+        header.resizeSection(0, 56)
         table.sortByColumn(2, Qt.SortOrder.DescendingOrder)
         table.entered.connect(lambda index: self.label_hovered.emit(index.data(ID_ROLE)))
         table.clicked.connect(lambda index: self.label_clicked.emit(index.data(ID_ROLE)))
@@ -161,10 +190,11 @@ class LabelTable(QWidget):
         """Fill the table; ``hint`` is said in its place while there are no labels."""
         self._model.set_rows(rows, colors, names)
         self.table.setColumnHidden(1, not names)
+        self.table.setColumnHidden(KAPPA, rows is None or not np.isfinite(rows.kappa).any())
         header = self.table.horizontalHeader()
-        for column in (2, 3):
+        for column in (2, 3, KAPPA):
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.Fixed if names else QHeaderView.ResizeMode.Stretch)
-            header.resizeSection(column, 76)
+            header.resizeSection(column, 54)
         empty = rows is None or not len(rows)
         self.search.setEnabled(not empty)
         self._body.set_hint((hint or "No labels yet.") if empty else "")
@@ -177,6 +207,12 @@ class LabelTable(QWidget):
             if index.data(ID_ROLE) == label:
                 self.table.selectRow(row)
                 self.table.scrollTo(index)
+
+    def set_agreement(self, agreement: PairAgreement | None, marking: bool) -> None:
+        """Show how far the two images agree, and whether the worst labels are marked."""
+        self.agreement.set_agreement(agreement)
+        self.mark.setVisible(agreement is not None)
+        self.mark.setChecked(marking)
 
     @property
     def hint(self) -> str:

@@ -17,6 +17,7 @@ from PySide6.QtWidgets import (
 
 from core.evaluation.recall import OUTCOME_MARKS
 from core.records import Localization, PairMatches
+from fgsn_viewer.agreement import PairAgreement
 from fgsn_viewer.views.common import NUMBER, OUTCOME_WORDS, Emptiable, outcome_color, quiet_label, tabular_font
 from fgsn_viewer.views.error_histogram import ErrorHistogram
 
@@ -32,8 +33,9 @@ TIPS = {
     "iterations": "Samples that RANSAC tried, and local refinements of the best ones",
     "method": "How matches were chosen for RANSAC; the seed repeats the same answer",
     "camera centre": "Position of the estimated camera in the world",
-    "agreement": "Share of the inliers whose label is the same in both images",
+    "agreement": "Share of the points known in both images whose label is the same there",
     "kappa": "Agreement beyond chance: 1 is perfect, 0 is what two unrelated images give",
+    "information": "Mutual information: how much a label in one image tells of the label in the other",
     "effective labels": "How many labels are really in use, 2 to the power of their entropy; few labels agree easily",
 }
 ROWS_IN_BLOCK = 5
@@ -109,7 +111,7 @@ class PosePanel(QWidget):
     def hint(self) -> str:
         return self._body.hint
 
-    def set_localization(self, done: Localization, word: str, consistency: object | None, cause: str = "") -> None:
+    def set_localization(self, done: Localization, word: str, agreement: PairAgreement | None, cause: str = "") -> None:
         """Show the numbers of one query; ``word`` is its outcome, ``cause`` the sentence that explains it."""
         result, stats = done.result, done.result.stats
         self._show_funnel(f"{len(done.features):,}", len(done.matches), stats.num_inliers, TIPS["inliers"])
@@ -121,10 +123,10 @@ class PosePanel(QWidget):
         shown = "" if cause in verdict else f"\n{cause[:1].upper()}{cause[1:]}"
         self._show_verdict("failed" if result.failure else word, verdict + shown)
         self.histogram.set_errors(None if result.failure else result.reproj_errors_px, result.config.get("max_error_px", 0.0))
-        rows = _error_rows(done) + _pose_rows(done) + _consistency_rows(consistency)
+        rows = _error_rows(done) + _pose_rows(done) + _agreement_rows(agreement)
         self._fill(rows)
 
-    def set_pair(self, pair: PairMatches, consistency: object | None, why_no_pose: str) -> None:
+    def set_pair(self, pair: PairMatches, agreement: PairAgreement | None, why_no_pose: str) -> None:
         """Show the numbers of two images that were matched to each other; ``why_no_pose`` says why there is no pose."""
         inliers = int(pair.inlier_mask.sum())
         keypoints = " + ".join(f"{count:,}" for count in pair.num_keypoints)
@@ -133,7 +135,7 @@ class PosePanel(QWidget):
         self.histogram.set_errors(None)
         found = f"No epipolar geometry: {pair.failure}" if pair.failure else "Epipolar geometry found."
         self._show_verdict("failed" if pair.failure else "", f"{found}\n{why_no_pose}")
-        self._fill([_ratio(inliers, len(pair.scores))] + _consistency_rows(consistency))
+        self._fill([_ratio(inliers, len(pair.scores))] + _agreement_rows(agreement))
 
     def _show_funnel(self, keypoints: str, matches: int, inliers: int, inlier_tip: str) -> None:
         tips = (TIPS["keypoints"], TIPS["matches"], inlier_tip)
@@ -217,11 +219,13 @@ def _pose_rows(done: Localization) -> list[tuple[str, str, str, str]]:
     return rows
 
 
-def _consistency_rows(consistency) -> list[tuple[str, str, str, str]]:
-    if consistency is None:
+def _agreement_rows(agreement: PairAgreement | None) -> list[tuple[str, str, str, str]]:
+    if agreement is None:
         return []
+    stats = agreement.stats
     return [
-        ("labels equal at inliers", f"{100 * consistency.agreement:.1f}", "%", "agreement"),
-        ("label kappa", f"{consistency.kappa:.2f}", "", "kappa"),
-        ("effective labels", f"{consistency.effective_labels:.1f}", "", "effective labels"),
+        ("labels equal", f"{100 * stats.agreement:.1f}", "%", "agreement"),
+        ("label kappa", f"{stats.kappa:.2f}", "", "kappa"),
+        ("label information", f"{stats.mutual_information_bits:.2f}", "bits", "information"),
+        ("effective labels", f"{stats.effective_labels:.1f}", "", "effective labels"),
     ]

@@ -1,0 +1,60 @@
+"""How far labels agree between the two images shown: numbers of the pair and of each label, and which labels to mark."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from core.geometry import Array, frozen_array
+
+MIN_POINTS = 8  # points with the label, both images together, before its kappa says anything
+MAX_MARKED = 6
+UNSTABLE_BELOW = 0.4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PairAgreement:
+    """``stats``: core's ConsistencyStats at the points of ``source``; ``label_kappa`` (K,) f64, NaN where unknown."""
+
+    stats: Any
+    source: str
+    label_kappa: Array
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "label_kappa", frozen_array(self.label_kappa, np.float64, (None,), "label_kappa"))
+
+    @property
+    def num_points(self) -> int:
+        return self.stats.num_correspondences
+
+    @property
+    def label_points(self) -> Array:
+        """Points (K,) with each label, counted in both images."""
+        return self.stats.counts_a + self.stats.counts_b
+
+    def least_consistent(self) -> tuple[int, ...]:
+        """Up to six labels whose kappa is below 0.4 at eight points or more, the worst first."""
+        known = np.flatnonzero((self.label_points >= MIN_POINTS) & (self.label_kappa < UNSTABLE_BELOW))
+        order = np.lexsort((-self.label_points[known], self.label_kappa[known]))
+        return tuple(int(label) for label in known[order][:MAX_MARKED])
+
+    def mark_hint(self) -> str:
+        """What the marks in the images mean, in one line."""
+        marked = self.least_consistent()
+        if not marked:
+            enough = int((self.label_points >= MIN_POINTS).sum())
+            return f"Nothing to mark: {enough} labels have {MIN_POINTS} points or more, and kappa {UNSTABLE_BELOW} or more"
+        return f"Hatched, worst first: {', '.join(map(str, marked))} (kappa below {UNSTABLE_BELOW})"
+
+
+def label_kappa(stats: Any) -> Array:
+    """Kappa (K,) f64 of each label against all others, from the counts of ConsistencyStats; NaN where it never occurs.
+
+    With shares a, b of the label on the two sides and e equal in it: 2 (e - a b) / (a + b - 2 a b).
+    """
+    total = max(1, stats.num_correspondences)
+    a, b, equal = (np.asarray(counts) / total for counts in (stats.counts_a, stats.counts_b, stats.counts_equal))
+    spread = a + b - 2 * a * b
+    return np.divide(2 * (equal - a * b), spread, out=np.full(len(a), np.nan), where=spread > 0)
