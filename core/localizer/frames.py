@@ -70,9 +70,7 @@ def make_frames(
         yield Frame(query, found, moved, noise, near, missing=missing)
 
 
-def _labels(
-    query: ImageData, labels: Callable[[ImageData], LabelMap] | Mapping[str, LabelMap]
-) -> tuple[LabelMap | None, str]:
+def _labels(query: ImageData, labels: Callable[[ImageData], LabelMap] | Mapping[str, LabelMap]) -> tuple[LabelMap | None, str]:
     if isinstance(labels, Mapping):
         found = labels.get(query.name)
         return found, "" if found is not None else f"{query.path}: no labels are there for this image"

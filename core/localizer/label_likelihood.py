@@ -1,0 +1,346 @@
+"""How well an image's labels fit labelled map points seen from many poses at once; no descriptors (PAPER 3.5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from core.errors import InputError
+from core.geometry import Array, Camera, Rigid3d
+from core.records import LabelMap, LabelStatistics, SceneMap, setting
+
+_MAX_VOLUME = 32 << 20  # cells of one image's likelihood volume: 128 MB
+_MAX_BLOCK = 1 << 18  # poses x points at once: about 1 MB a tensor, which stays near the processor
+_MAX_BLOCK_CUDA = 1 << 23
+_MIN_DEPTH_M = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class LikelihoodConfig:
+    eps: float = setting(
+        0.2, minimum=1e-6, maximum=0.9, help="how often a label differs from its point's where no statistics are given"
+    )
+    floor: float = setting(
+        0.05, minimum=1e-6, maximum=0.9, help="share of pixels that show something else, whatever the statistics say"
+    )
+    prior_counts: float = setting(
+        50.0, minimum=0.0, maximum=1e6, help="a label seen this often in the statistics is believed half"
+    )
+    max_points: int = setting(5000, minimum=100, maximum=1_000_000, help="points looked at for one image, rare labels first")
+    min_visible: int = setting(50, minimum=1, maximum=100_000, help="with fewer visible points a pose's likelihood shrinks")
+    cells_across: int = setting(128, minimum=8, maximum=4096, help="labels are gathered in square cells, so many in a row")
+    blur_cells: float = setting(1.0, minimum=0.0, maximum=20.0, help="how far a label may lie from where its point projects")
+    angle_slack_deg: float = setting(
+        5.0, unit="deg", minimum=0.0, maximum=180.0, help="a point counts as visible this far beside the views that saw it"
+    )
+    distance_slack: float = setting(
+        1.2, minimum=1.0, maximum=10.0, help="a point counts as visible up to this many times the distances of those views"
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelledPoints:
+    """The stationary points of a map that were seen by some image, as P f32 columns on a device.
+
+    ``origin`` (3,) f64 world position that is taken off all coordinates; ``points`` and ``direction`` (P, 3);
+    ``cos_half_angle``, ``near``, ``far`` (P,) with slack; ``labels`` (P,) i64; ``weights`` (P,) the share of votes.
+    """
+
+    origin: Array
+    points: Tensor
+    direction: Tensor
+    cos_half_angle: Tensor
+    near: Tensor
+    far: Tensor
+    labels: Tensor
+    weights: Tensor
+    num_labels: int
+    vocabulary: str
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def part(self, rows: Tensor) -> LabelledPoints:
+        columns = (self.points, self.direction, self.cos_half_angle, self.near, self.far, self.labels, self.weights)
+        return LabelledPoints(self.origin, *(column[rows] for column in columns), self.num_labels, self.vocabulary)
+
+
+def labelled_points(
+    scene_map: SceneMap, statistics: LabelStatistics | None, config: LikelihoodConfig, device: str = "cpu"
+) -> LabelledPoints:
+    """Gather what the likelihood needs of a map.
+
+    Raises InputError for a map without labels or visibility, with statistics of another vocabulary, or where no
+    stationary point is left.
+    """
+    labels, visibility = scene_map.labels, scene_map.visibility
+    if labels is None:
+        raise InputError("the map has no labels, which the particle filter compares; add them with `label`")
+    if visibility is None:
+        raise InputError("the map does not know from where its points were seen; build it again from its images")
+    if statistics is not None:
+        require_vocabulary(statistics, labels.vocabulary, labels.num_labels)
+    use = np.isfinite(scene_map.points3D).all(axis=1) & (visibility.max_distance > 0)
+    if statistics is not None:
+        use &= statistics.stationary[labels.labels]
+    rows = np.flatnonzero(use)
+    if not len(rows):
+        raise InputError(f"none of the map's {len(use)} points has a stationary label and was seen by an image")
+    rows = rows[np.argsort(labels.labels[rows], kind="stable")]  # neighbours in memory read neighbouring likelihoods
+    half = np.minimum(visibility.angle_rad[rows] / 2 + np.radians(config.angle_slack_deg), np.pi)
+    origin = scene_map.points3D[rows].mean(axis=0)
+
+    def column(values: Array, kind: torch.dtype = torch.float32) -> Tensor:
+        return torch.as_tensor(np.array(values), device=device).to(kind)
+
+    return LabelledPoints(
+        origin,
+        column(scene_map.points3D[rows] - origin),
+        column(visibility.direction[rows]),
+        column(np.cos(half)),
+        column(visibility.min_distance[rows] / config.distance_slack),
+        column(visibility.max_distance[rows] * config.distance_slack),
+        column(labels.labels[rows].astype(np.int64), torch.int64),
+        column(labels.vote_share[rows]),
+        labels.num_labels,
+        labels.vocabulary,
+    )
+
+
+def require_vocabulary(other: LabelStatistics | LabelMap, vocabulary: str, num_labels: int, who: str = "") -> None:
+    if (other.vocabulary, other.num_labels) != (vocabulary, num_labels):
+        kind = "label statistics" if isinstance(other, LabelStatistics) else "labels"
+        raise InputError(
+            f"{who}the {kind} are of the vocabulary {other.vocabulary!r} ({other.num_labels} labels), the map's labels of "
+            f"{vocabulary!r} ({num_labels} labels); use one network for both"
+        )
+
+
+def label_probabilities(statistics: LabelStatistics | None, num_labels: int, config: LikelihoodConfig) -> Array:
+    """P(query label | point label) as (K, K) f64 rows that add up to 1 and hold no zero.
+
+    With statistics: the counts of the joint, smoothed towards how often each query label occurs; without: the label
+    itself, or with probability ``eps`` any other.
+    """
+    if statistics is None:
+        other = config.eps / max(1, num_labels - 1)
+        rows = np.full((num_labels, num_labels), other) + np.eye(num_labels) * (1 - config.eps - other)
+    else:
+        occurs = statistics.joint.sum(axis=0) + 1.0 / num_labels
+        occurs /= occurs.sum()
+        rows = statistics.joint + max(config.prior_counts, 1e-9) * occurs
+        rows /= rows.sum(axis=1, keepdims=True)
+    rows = rows / rows.sum(axis=1, keepdims=True)
+    return (1 - config.floor) * rows + config.floor / num_labels
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelVolume:
+    """Log-likelihood ratios of one image: ``values`` (U * (height + 2) * (width + 2),) f32, a plane of cells for each of
+    the U point labels in use, with a border of zeros: what lies beside the image says nothing.
+
+    ``plane_of_label`` (K,) i64; ``camera`` is the pinhole whose pixels the cells of ``cell_px`` divide.
+    """
+
+    values: Tensor
+    plane_of_label: Tensor
+    camera: Camera
+    cell_px: int
+    width: int
+    height: int
+
+
+def label_volume(
+    labels: LabelMap, camera: Camera, probabilities: Array, used: Array, config: LikelihoodConfig, device: str = "cpu"
+) -> LabelVolume:
+    """Compute log P(cell | point label) / P(cell) for the point labels ``used`` (U,) over the image's cells.
+
+    P(cell | label) is the mean over the blurred cell of P(query label | point label) over the label's share of the
+    image, so that a pose that shows nothing of the map scores 0. A pixel of confidence c counts as its label with c
+    and as nothing known with 1 - c. Distorted images are seen through the pinhole with the same K.
+    """
+    pixels, confidence, camera = _undistorted(labels, camera)
+    counts = np.bincount(pixels.ravel(), minlength=len(probabilities))
+    present = np.flatnonzero(counts)
+    cell = _cell_side(pixels.shape, max(len(present), len(used)), config.cells_across)
+    histogram = _cell_histogram(_ranks(present, len(counts))[pixels], confidence, len(present), cell, device)
+    shares = (counts[present] + 1.0) / (pixels.size + len(present))
+    ratios = torch.as_tensor(probabilities[np.ix_(used, present)] / shares, dtype=torch.float32, device=device)
+    kinds, height, width = histogram.shape
+    known = _blurred(histogram, config.blur_cells).reshape(kinds, -1)
+    likelihood = torch.addmm((1 - known.sum(dim=0)).clamp_min(0)[None], ratios, known)
+    values = F.pad(likelihood.clamp_min(1e-6).log_().reshape(-1, height, width), (1, 1, 1, 1)).reshape(-1)
+    planes = torch.as_tensor(_ranks(used, len(counts)), device=device)
+    return LabelVolume(values, planes, camera, cell, width, height)
+
+
+def _ranks(chosen: Array, count: int) -> Array:
+    """The place (count,) i64 of each number among the chosen ones; 0 for others."""
+    ranks = np.zeros(count, np.int64)
+    ranks[chosen] = np.arange(len(chosen))
+    return ranks
+
+
+def _undistorted(labels: LabelMap, camera: Camera) -> tuple[Array, Array | None, Camera]:
+    """Pixels, confidence and camera of the image as a pinhole sees it; what falls beside the image has confidence 0."""
+    if not camera.has_distortion:
+        return labels.labels, labels.confidence, camera
+    import cv2
+
+    height, width = labels.labels.shape
+    ideal = Camera("PINHOLE", camera.width, camera.height, camera.K[[0, 1, 0, 1], [0, 1, 2, 2]])
+    grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).reshape(-1, 2)
+    source = camera.project(ideal.bearings(grid)).reshape(height, width, 2).astype(np.float32)
+    confidence = np.ones(labels.labels.shape, np.float32) if labels.confidence is None else labels.confidence
+    pixels = cv2.remap(labels.labels, source[..., 0], source[..., 1], cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
+    confidence = cv2.remap(confidence, source[..., 0], source[..., 1], cv2.INTER_NEAREST, borderValue=0)
+    return pixels, confidence, ideal
+
+
+def _cell_side(shape: tuple[int, int], kinds: int, cells_across: int) -> int:
+    """The side of a cell in px, grown until the volume fits."""
+    side = max(1, round(max(shape) / cells_across))
+    while kinds * (-(-shape[0] // side)) * (-(-shape[1] // side)) > _MAX_VOLUME:
+        side += 1
+    return side
+
+
+def _cell_histogram(index: Array, confidence: Array | None, kinds: int, cell: int, device: str) -> Tensor:
+    """Share of each kind of label in each cell, (kinds, h, w) f32, weighted by confidence; a cell adds up to at most 1."""
+    height, width = (-(-side // cell) for side in index.shape)
+    rows, columns = (np.arange(side) // cell for side in index.shape)
+    place = torch.as_tensor(rows[:, None] * width + columns, device=device).reshape(-1)
+    size = torch.bincount(place, minlength=height * width).clamp_min(1)
+    flat = torch.as_tensor(index.reshape(-1), device=device, dtype=torch.int64) * (height * width) + place
+    weights = None if confidence is None else torch.as_tensor(np.array(confidence).reshape(-1), device=device)
+    counts = torch.bincount(flat, weights=weights, minlength=kinds * height * width).float()
+    return (counts.reshape(kinds, -1) / size).reshape(kinds, height, width)
+
+
+def _blurred(histogram: Tensor, sigma: float) -> Tensor:
+    """Blur every plane by a Gaussian of ``sigma`` cells, cut off and made whole again at the border."""
+    if sigma < 0.2:
+        return histogram
+    rows, columns = (_blur_matrix(side, sigma).to(histogram) for side in histogram.shape[1:])
+    return rows @ (histogram @ columns.T)
+
+
+def _blur_matrix(side: int, sigma: float) -> Tensor:
+    place = torch.arange(side)
+    weights = torch.exp(-0.5 * ((place[:, None] - place) / sigma) ** 2)
+    return weights / weights.sum(dim=1, keepdim=True)
+
+
+def mean_log_ratios(
+    points: LabelledPoints,
+    volume: LabelVolume,
+    rotations: Array,
+    centers: Array,
+    config: LikelihoodConfig,
+) -> tuple[Array, Array]:
+    """Mean log-likelihood ratio (N,) f64 over the points visible from each pose, and how many are visible (N,) i64.
+
+    ``rotations`` (N, 3, 3) cam_from_world, ``centers`` (N, 3) world. Visible is what lies within the distances and
+    angles of the mapping views (PAPER 3.1), wherever it projects; a point outside the image counts as 0. The sum is
+    divided by at least ``min_visible``. Memory is bounded.
+    """
+    device = points.points.device
+    poses = torch.as_tensor(_projections(volume, rotations, centers - points.origin), device=device, dtype=torch.float32)
+    homogeneous = torch.cat([points.points, torch.ones_like(points.points[:, :1])], dim=1).T.contiguous()
+    facing = torch.cat([points.direction, -(points.points * points.direction).sum(1, keepdim=True)], dim=1).T.contiguous()
+    plane = volume.plane_of_label[points.labels] * ((volume.width + 2) * (volume.height + 2)) + volume.width + 3
+    lengths = (points.points**2).sum(dim=1)
+    columns = (points.near**2, points.far**2, points.cos_half_angle.abs() * points.cos_half_angle, lengths, plane.int())
+    block = _MAX_BLOCK if device.type == "cpu" else _MAX_BLOCK_CUDA
+    size = max(1, block // max(1, len(points)))
+    parts = [_block(part, homogeneous, facing, columns, points.weights, volume) for part in poses.split(size)]
+    total, weight, count = (torch.cat([part[i] for part in parts]).double().cpu().numpy() for i in range(3))
+    mean_weight = weight / np.maximum(count, 1)
+    return total / np.maximum(weight, config.min_visible * np.maximum(mean_weight, 1e-3)), count.astype(np.int64)
+
+
+def _projections(volume: LabelVolume, rotations: Array, centers: Array) -> Array:
+    """(N, 5, 4) f64 rows that give, of a homogeneous point: x and y in cells times z, z, its squared distance without the
+    point's own squared length, and (with a direction) how far the pose lies along it.
+    """
+    scale, shift = 1 / volume.cell_px, 0.5 / volume.cell_px
+    K = volume.camera.K
+    rows = np.array([[K[0, 0] * scale, 0, K[0, 2] * scale + shift], [0, K[1, 1] * scale, K[1, 2] * scale + shift], [0, 0, 1]])
+    projection = rows @ rotations
+    offset = -np.einsum("nij,nj->ni", projection, centers)
+    top = np.concatenate([projection, offset[:, :, None]], axis=2)
+    center = np.concatenate([centers, np.ones((len(centers), 1))], axis=1)
+    length = (centers**2).sum(axis=1)
+    last = np.concatenate([-2 * centers, length[:, None]], axis=1)
+    return np.concatenate([top, last[:, None], center[:, None]], axis=1)
+
+
+def _block(
+    poses: Tensor, homogeneous: Tensor, facing: Tensor, columns: tuple[Tensor, ...], weights: Tensor, volume: LabelVolume
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Weighted sum of the values, weight and number of the visible points of (n, 5, 4) poses."""
+    near, far, cosine, lengths, plane = columns
+    squared = torch.addmm(lengths[None], poses[:, 3], homogeneous)
+    towards = poses[:, 4] @ facing
+    towards.mul_(towards.abs())
+    visible = ((squared > near) & (squared < far) & (towards > cosine * squared)).float()
+    x, y, z = (poses[:, i] @ homogeneous for i in range(3))
+    z = torch.where(z > _MIN_DEPTH_M, z, -1e-9)  # behind the camera is far outside the image
+    x = x.div_(z).clamp_(-1, volume.width).floor_().int()
+    y = y.div_(z).clamp_(-1, volume.height).floor_().int()
+    place = y.mul_(volume.width + 2).add_(x).add_(plane)
+    values = volume.values.index_select(0, place.reshape(-1)).reshape(place.shape)
+    return values.mul_(visible) @ weights, visible @ weights, visible.sum(dim=1)
+
+
+def rotations_of(qvec: Array) -> Array:
+    """(N, 3, 3) rotation matrices of (N, 4) unit quaternions."""
+    w, x, y, z = np.moveaxis(qvec, -1, 0)
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+    ]
+    return np.moveaxis(np.array(rows), -1, 0)
+
+
+def near_points(points: LabelledPoints, centers: Array, max_points: int, rng: np.random.Generator) -> LabelledPoints:
+    """The points that some of the given positions (N, 3) may see; of more than ``max_points`` a choice.
+
+    The choice favours rare labels and thinly filled places, because a thousand points of one wall say little more
+    than a hundred do.
+    """
+    middle = np.median(centers, axis=0)
+    radius = float(np.linalg.norm(centers - middle, axis=1).max())
+    center = torch.as_tensor(middle - points.origin, dtype=torch.float32, device=points.points.device)
+    offset = center - points.points
+    distance = offset.norm(dim=1)
+    reachable = (distance < points.far + radius) & (distance > points.near - radius)
+    angle = torch.acos(((offset * points.direction).sum(1) / distance.clamp_min(1e-6)).clamp(-1, 1))
+    turn = torch.asin((radius / distance.clamp_min(1e-6)).clamp(max=1.0))
+    within = angle < torch.acos(points.cos_half_angle.clamp(-1, 1)) + turn
+    rows = (reachable & (within | (distance <= radius))).nonzero()[:, 0]
+    if len(rows) > max_points:
+        rows = rows[_choose(points.part(rows), max_points, rng)]
+    return points.part(rows)
+
+
+def _choose(points: LabelledPoints, count: int, rng: np.random.Generator, voxel_m: float = 1.0) -> Tensor:
+    """Rows of ``count`` points drawn without replacement, in order."""
+    labels = points.labels.cpu().numpy()
+    voxels = np.floor(points.points.cpu().numpy() / voxel_m).astype(np.int64)
+    _, place, crowd = np.unique(voxels, axis=0, return_inverse=True, return_counts=True)
+    rarity = 1 / np.sqrt(np.bincount(labels)[labels] * crowd[place.reshape(-1)])
+    keys = rng.exponential(size=len(labels)) / rarity  # the smallest keys are a weighted sample without replacement
+    chosen = np.sort(np.argpartition(keys, count)[:count])
+    return torch.as_tensor(chosen, device=points.labels.device)
+
+
+def pose_arrays(poses: list[Rigid3d]) -> tuple[Array, Array]:
+    """(N, 4) quaternions and (N, 3) centres of poses."""
+    qvec = np.array([pose.qvec for pose in poses]).reshape(-1, 4)
+    return qvec, np.array([pose.center() for pose in poses]).reshape(-1, 3)
