@@ -10,7 +10,7 @@ from engine_toys import SIZE, drain, on_one_thread, toy_network, toy_preprocessi
 from core.engine.augmentation import AugmentationConfig
 from core.engine.clustering import ClusterConfig
 from core.engine.consistency import consistency_at_points
-from core.engine.losses import UNLABELLED
+from core.engine.fgsn_config import FGSNConfig
 from core.engine.optimization import (
     OptimizationConfig,
     StepRecord,
@@ -20,8 +20,10 @@ from core.engine.optimization import (
     optimise,
     scheduled_rate,
 )
+from core.engine.pair_batches import TargetMap, draw_pairs, pair_batch
 from core.engine.pretraining import PretrainingConfig, pretrain
-from core.engine.training import FGSNConfig, image_features, pair_batch, reference_features, train_clusters
+from core.engine.targets import FrozenNetwork, ImageTargets, reference_features
+from core.engine.training import train_clusters
 from core.errors import InputError
 
 one_thread = pytest.fixture(autouse=True, scope="module")(on_one_thread)
@@ -34,8 +36,21 @@ def optimization(iterations, **changes):
 
 def fgsn_config(iterations=4, **changes):
     settings = {"optimization": optimization(iterations, head_factor=5.0), "augmentation": replace(CROP, flip=False)}
-    clusters = ClusterConfig(num_clusters=6, num_iterations=5)
-    return FGSNConfig(**(settings | {"clusters": clusters, "max_features_per_image": 40} | changes))
+    clusters = ClusterConfig(num_clusters=6, num_iterations=5, init="k-means++")
+    fixed = {"crops": "random", "photometric": "both", "labels": "image", "label_scale": 1.5, "recluster_every": 0}
+    return FGSNConfig(**(settings | fixed | {"clusters": clusters, "max_features_per_image": 40} | changes))
+
+
+def hard_map(labels):
+    labels = np.asarray(labels, np.uint16)[..., None]
+    return TargetMap(labels, np.ones(labels.shape, np.float16))
+
+
+def batch_of(data, labels, config, seed):
+    """The first pass of a run whose reference images all have this label map."""
+    pairs = draw_pairs(data, config, toy_preprocessing(), seed, 0)
+    placed = ImageTargets([hard_map(labels)] * len(data)).place(pairs)
+    return pair_batch(pairs, placed, config, toy_preprocessing(), torch.Generator().manual_seed(seed))
 
 
 @pytest.fixture
@@ -164,7 +179,7 @@ def labels_of(network, data, condition):
     maps = []
     for index in range(len(data)):
         image = data.view(index).images[condition]
-        features = image_features(network, image, toy_preprocessing(), 1.0)
+        features = FrozenNetwork(network, toy_preprocessing()).image_features(image, 1.0)
         maps.append(network.conv6(torch.relu(features)[None]).argmax(1).flatten())
     return torch.cat(maps).numpy()
 
@@ -183,40 +198,45 @@ def test_cluster_training_repeats_by_seed_and_resumes_across_reclustering(pretra
     assert np.array_equal(unbroken.clusters.centroids, resumed.clusters.centroids)
 
 
-def test_both_sides_train_together_without_turns(pretrained, data):
-    config = fgsn_config(reference_fraction=None)
-    labels = [np.full((9, 12), 2, np.uint16)] * len(data)
-    batch = pair_batch(data, labels, config, 8, 0)
+def test_both_sides_train_together_without_turns(data):
+    batch = batch_of(data, np.full((9, 12), 2), fgsn_config(reference_fraction=None), 0)
     assert batch.is_reference.tolist() == [True, False, True, False]
     assert batch.num_pairs == 2
-    assert (batch.labels[1] == UNLABELLED).all()
-    assert set(batch.labels[0].unique().tolist()) <= {2, UNLABELLED}
+    assert (batch.shares[1] == 0).all()
+    assert set(batch.labels[0][batch.shares[0] > 0].tolist()) == {2}
 
 
 def test_matches_of_a_batch_carry_the_reference_label_at_their_place(data):
     """Labels that tell their own column: the crop's dense labels and its matches must name the same columns."""
-    columns = np.tile(np.arange(12, dtype=np.uint16), (9, 1))
-    config = fgsn_config(reference_fraction=1.0)
-    batch = pair_batch(data, [columns] * len(data), config, 8, 1)
+    batch = batch_of(data, np.tile(np.arange(12), (9, 1)), fgsn_config(reference_fraction=1.0), 1)
     assert batch.is_reference.all()
     assert len(batch.cells) > 50
-    dense = batch.labels[batch.cells.image, batch.cells.y, batch.cells.x]
-    seen = dense != UNLABELLED
-    assert (dense[seen] - batch.cells.label[seen]).abs().max() <= 1
-    assert (dense[seen] == batch.cells.label[seen]).float().mean() > 0.6
+    at = (batch.cells.image, slice(None), batch.cells.y, batch.cells.x)
+    dense, seen = batch.labels[at][:, 0], batch.shares[at][:, 0] > 0
+    assert (dense[seen] - batch.cells.label[seen, 0]).abs().max() <= 1
+    assert (dense[seen] == batch.cells.label[seen, 0]).float().mean() > 0.6
+
+
+def test_a_batch_is_the_same_however_it_is_split(data):
+    """Pairs follow from their number: two draws of two pairs are one draw of four."""
+    config = fgsn_config()
+    half = replace(config, optimization=replace(config.optimization, batch_size=2))
+    one = draw_pairs(data, config, toy_preprocessing(), 3, 1)
+    two = [pair for draw in (2, 3) for pair in draw_pairs(data, half, toy_preprocessing(), 3, draw)]
+    assert [(pair.index, pair.turns) for pair in one] == [(pair.index, pair.turns) for pair in two]
 
 
 def test_features_are_sampled_half_at_correspondences_of_every_reference_image(pretrained, data):
-    _, network = pretrained
-    _, features = drain(reference_features(network, data, toy_preprocessing(), fgsn_config(label_scale=1.0), 0))
+    frozen = FrozenNetwork(pretrained[1], toy_preprocessing())
+    _, features = drain(reference_features(frozen, data, fgsn_config(label_scale=1.0), 0))
     assert features.shape == (len(data) * 40, 16)
 
 
 def test_pooled_features_are_means_over_the_conditions(pretrained, data):
-    _, network = pretrained
+    frozen = FrozenNetwork(pretrained[1], toy_preprocessing())
     config = fgsn_config(label_scale=1.0, pool_conditions=True, max_features_per_image=100_000)
-    _, pooled = drain(reference_features(network, data, toy_preprocessing(), config, 0))
-    day, dusk = (image_features(network, data.view(0).images[c], toy_preprocessing(), 1.0) for c in (0, 1))
+    _, pooled = drain(reference_features(frozen, data, config, 0))
+    day, dusk = (frozen.image_features(data.view(0).images[c], 1.0) for c in (0, 1))
     mean = ((day + dusk) / 2).flatten(1).T
     assert day.shape[1:] == (9, 12)
     assert (pooled[0] - mean).abs().amax(1).min() < 1e-4
@@ -228,7 +248,7 @@ def test_a_view_of_one_condition_cannot_train_correspondences(tmp_path):
     view = replace(data.view(0), conditions=("overcast",), correspondences=())
     data.view = lambda index: view
     with pytest.raises(InputError, match="one condition only"):
-        pair_batch(data, [np.zeros((9, 12), np.uint16)], fgsn_config(), 8, 0)
+        draw_pairs(data, fgsn_config(), toy_preprocessing(), 8, 0)
 
 
 def test_toy_images_are_not_square():

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from core.errors import InputError, WeightsError
@@ -26,7 +26,8 @@ class ClusterConfig:
     num_clusters: int = setting(100, minimum=1, help="number of clusters K")
     max_dims: int = setting(256, minimum=1, help="dimensions kept by the PCA whitening")
     num_iterations: int = setting(20, minimum=1, help="k-means iterations")
-    init: str = setting("k-means++", help="k-means++ or random")
+    init: str = setting("random", help="random as in faiss; k-means++ wastes fewer clusters where features are few")
+    spherical: bool = setting(False, help="centroids are unit vectors: the features are, so none is favoured for its length")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,6 +66,21 @@ class ClusterModel:
         count, dims, height, width = features.shape
         return self.assign(features.permute(0, 2, 3, 1).reshape(-1, dims)).reshape(count, height, width)
 
+    def nearest(self, features: Tensor, count: int, temperature: float) -> tuple[Tensor, Tensor]:
+        """The ``count`` nearest labels (N, count) i64 of features (N, D_in) and their shares (N, count) f32, nearest first.
+
+        Shares are softmax(-d^2 / temperature) of the distances to those centroids; each row sums to 1.
+        """
+        centroids = torch.tensor(self.centroids, device=features.device)
+        squares = centroids.square().sum(1)
+        labels, shares = [], []
+        for chunk in features.split(_CHUNK_ROWS):
+            relative = squares - 2 * self.project(chunk) @ centroids.T  # lacks |y|^2, the same for all labels
+            distances, label = relative.topk(min(count, self.num_clusters), largest=False)
+            labels.append(label)
+            shares.append((-distances / temperature).softmax(1))
+        return torch.cat(labels), torch.cat(shares)
+
     def save(self, path: Path) -> None:
         """Write safetensors with the names that the paper's own centroid files use (PAPER 1.4)."""
         tensors = {
@@ -72,7 +88,7 @@ class ClusterModel:
             "pca_transform_Amat": torch.tensor(self.A),
             "pca_transform_bvec": torch.tensor(self.b),
         }
-        write_atomic(path, lambda name: save_file(tensors, name))
+        write_atomic(path, lambda name: Path(name).write_bytes(save(tensors)))  # save_file hides a full disk
 
     @classmethod
     def load(cls, path: Path) -> ClusterModel:
@@ -157,12 +173,19 @@ def update_centroids(points: Tensor, labels: Tensor, centroids: Tensor, random: 
     return updated
 
 
-def kmeans(points: Tensor, centroids: Tensor, num_iterations: int, seed: int) -> Generator[Progress, None, Tensor]:
-    """Run Lloyd's k-means on points (N, D) from the given centroids (K, D); return centroids (K, D)."""
+def kmeans(
+    points: Tensor, centroids: Tensor, num_iterations: int, seed: int, spherical: bool = False
+) -> Generator[Progress, None, Tensor]:
+    """Run Lloyd's k-means on points (N, D) from the given centroids (K, D); return centroids (K, D).
+
+    ``spherical``: every mean is scaled to length 1, which maximises the cosine on points of length 1 (Dhillon 2001).
+    """
     random = np.random.default_rng([seed, 1])
     for iteration in range(num_iterations):
         labels, distances = assign(points, centroids)
         centroids = update_centroids(points, labels, centroids, random)
+        if spherical:
+            centroids = torch.nn.functional.normalize(centroids, dim=1)
         inertia = float(distances.mean())
         yield Progress(f"k-means {iteration + 1} of {num_iterations}: {inertia:.4f}", (iteration + 1) / num_iterations)
     return centroids
@@ -171,13 +194,15 @@ def kmeans(points: Tensor, centroids: Tensor, num_iterations: int, seed: int) ->
 def fit_clusters(features: Tensor, config: ClusterConfig, seed: int) -> Generator[Progress, None, ClusterModel]:
     """Fit PCA whitening, L2 normalisation and k-means on features (N, D) (PAPER 2.2 steps 3 and 4).
 
-    Raises InputError when there are fewer features than clusters.
+    Raises InputError when there are fewer features than clusters, or when they are all alike or not finite.
     """
+    if not torch.isfinite(features).all():
+        raise InputError(f"some of the {len(features)} features are NaN or infinite, expected numbers; is the network sound?")
     if len(features) < config.num_clusters:
         raise InputError(f"{len(features)} features for {config.num_clusters} clusters, expected at least one a cluster")
     yield Progress("PCA whitening", 0.0)
     A, b = pca_whitening(features, config.max_dims)
     points = torch.nn.functional.normalize(features.float() @ A + b, dim=1)
     centroids = initial_centroids(points, config.num_clusters, config.init, seed)
-    centroids = yield from kmeans(points, centroids, config.num_iterations, seed)
+    centroids = yield from kmeans(points, centroids, config.num_iterations, seed, config.spherical)
     return ClusterModel(A.cpu().numpy(), b.cpu().numpy(), centroids.cpu().numpy())

@@ -11,19 +11,31 @@ from torch.nn import functional as F
 IGNORE = 255  # class target of void pixels
 UNLABELLED = -1  # cluster target of cells without one: 255 may be a cluster
 AUX_WEIGHT = 0.4
+HINGE_MARGIN = 0.8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MatchCells:
-    """Where correspondences fall in a batch of label maps: ``image``, ``y``, ``x`` and reference ``label``, all (M,) i64."""
+    """Where matches fall in a batch of label maps: ``image``, ``y``, ``x`` (M,) i64; what the reference is there:
+    ``label`` (M, T) i64 with shares ``share`` (M, T) f32 that add up to 1. T = 1 for hard labels.
+    """
 
     image: Tensor
     y: Tensor
     x: Tensor
     label: Tensor
+    share: Tensor
 
     def __len__(self) -> int:
         return len(self.label)
+
+    def chosen(self, rows: Tensor) -> MatchCells:
+        """Only these rows: an index or a mask (M,) bool."""
+        return MatchCells(*(getattr(self, name)[rows] for name in ("image", "y", "x", "label", "share")))
+
+    def of(self, maps: Tensor) -> Tensor:
+        """Values (M, C) f32 of maps (N, C, h, w) at the cells."""
+        return maps[self.image, :, self.y, self.x].float()
 
 
 def class_loss(logits: Tensor, labels: Tensor, ignore: int = UNLABELLED) -> Tensor:
@@ -35,33 +47,34 @@ def class_loss(logits: Tensor, labels: Tensor, ignore: int = UNLABELLED) -> Tens
     return F.cross_entropy(logits.float(), labels, ignore_index=ignore, reduction="sum") / labelled
 
 
-def correspondence_loss(logits: Tensor, cells: MatchCells) -> Tensor:
-    """One side of L_corr = CE(logits_ref[x_r], l) + CE(logits_other[x_o], l): the mean of CE over the matches.
+def target_losses(scores: Tensor, label: Tensor, share: Tensor) -> Tensor:
+    """-sum_t share_t log softmax(scores)_label_t of every row (R,); ``scores`` (R, K), ``label``, ``share`` (R, T)."""
+    return -(share * scores.float().log_softmax(1).gather(1, label)).sum(1)
 
-    ``logits`` (N, K, h, w) of that side; the label is always the one of the reference. 0 without matches.
+
+def pair_mean(values: Tensor, image: Tensor, num_images: int, num_pairs: int, pooled: bool = False) -> Tensor:
+    """Mean over the pairs of the batch of the mean over a pair's rows: ``values`` (R,) of ``image`` (R,) i64.
+
+    A pair without rows counts as 0. ``pooled``: one mean over all rows, so that pairs with many rows count more, times
+    the share of the pairs that ``num_images`` images (those with a turn) are.
     """
-    if len(cells) == 0:
-        return logits.sum() * 0.0
-    at_matches = logits[cells.image, :, cells.y, cells.x].float()
-    return F.cross_entropy(at_matches, cells.label)
+    if len(values) == 0:
+        return values.sum()
+    if pooled:
+        return values.mean() * (num_images / num_pairs)
+    rows = torch.bincount(image)[image]
+    return (values / rows).sum() / num_pairs
+
+
+def hinge_losses(features: Tensor, others: Tensor, margin: float = HINGE_MARGIN) -> Tensor:
+    """max(0, 0.8 - <f, g>) of every match (M,), over L2-normalised features (M, D) of its two ends (hingeF, PAPER 2.3)."""
+    cosine = (F.normalize(features, dim=1) * F.normalize(others, dim=1)).sum(1)
+    return (margin - cosine).clamp(min=0)
 
 
 def with_auxiliary(main: Tensor, auxiliary: Tensor | None, weight: float = AUX_WEIGHT) -> Tensor:
     """main + 0.4 auxiliary; main alone for a network without the auxiliary head."""
     return main if auxiliary is None else main + weight * auxiliary
-
-
-def reference_turns(num_pairs: int, probability: float | None, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Alternating back-propagation: whose gradient flows, (P,) bool for the reference and for the other image.
-
-    With ``probability`` (0.5 in the paper) the gradient of a pair flows through its reference (L_class and the
-    reference part of L_corr), otherwise through the other image only (its part of L_corr). None: through both.
-    """
-    if probability is None:
-        both = torch.ones(num_pairs, dtype=torch.bool)
-        return both, both
-    turn = torch.rand(num_pairs, generator=generator) < probability
-    return turn, ~turn
 
 
 def cells_of_points(points: Tensor, size: int | tuple[int, int], cells: tuple[int, int]) -> Tensor:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from core.engine.augmentation import AugmentationConfig
+from core.engine.clustering import ClusterConfig
 from core.engine.dataset import TrainingSet
 from core.engine.model_card import model_card
 from core.engine.network import PSPNet, small_config
@@ -45,7 +46,18 @@ def _fgsn() -> FGSNConfig:
         iterations=1100, learning_rate=4e-4, warmup=30, head_factor=10.0, head_iterations=300, precision="bf16"
     )
     crops = AugmentationConfig(crop=225, min_scale=0.9, max_scale=2.5, flip=False)
-    return FGSNConfig(optimization=schedule, augmentation=crops, max_reference_images=300)
+    return FGSNConfig(
+        optimization=schedule,
+        augmentation=crops,
+        clusters=ClusterConfig(init="k-means++"),
+        max_reference_images=300,
+        recluster_every=0,
+        labels="image",
+        label_scale=1.5,
+        crops="random",
+        photometric="both",
+        average="matches",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +148,7 @@ def _class_network(run: Run, data: TrainingSet) -> Generator[Step, None, PSPNet]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(run.seed)
             network = PSPNet(small_config(len(CLASS_NAMES)))
-        snapshot = run.work / "pretraining.pt"
+        snapshot = run.work / "pretraining.safetensors"
         return (yield from pretrain(network, data, run.config.preprocessing, run.config.pretraining, run.seed, snapshot))
 
     return (yield from _stage(run, "world-19", "cityscapes-19", make, CLASS_NAMES))

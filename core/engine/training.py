@@ -1,76 +1,29 @@
 """Self-supervised training of cluster labels (PAPER 2): cluster, label the reference images, train, again if wanted.
 
-The label of a match is always that of the reference image, given by a frozen copy of the network; the copy is of one
-clustering, so its labels are computed once, for whole reference images, and cropped together with them.
+The label of a match is always that of the reference image, given by a frozen copy of the network until the next clustering.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Generator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from core.engine.augmentation import (
-    AugmentationConfig,
-    cell_positions,
-    change_appearance,
-    crop_image,
-    move_points,
-    random_crop_matrix,
-)
-from core.engine.clustering import ClusterConfig, ClusterModel, fit_clusters
-from core.engine.dataset import TrainingSet, View
-from core.engine.losses import (
-    UNLABELLED,
-    MatchCells,
-    cells_of_points,
-    class_loss,
-    correspondence_loss,
-    reference_turns,
-    usage_entropy,
-    with_auxiliary,
-)
+from core.engine.clustering import ClusterModel, fit_clusters
+from core.engine.dataset import PairData
+from core.engine.fgsn_config import FGSNConfig
+from core.engine.losses import MatchCells, hinge_losses, pair_mean, target_losses, usage_entropy, with_auxiliary
 from core.engine.network import NetworkOutput, PSPNet
-from core.engine.optimization import OptimizationConfig, StepRecord, optimise, step_seed
-from core.engine.pretraining import as_batch, finished, normalised
+from core.engine.optimization import StepRecord, optimise, step_seed
+from core.engine.pair_batches import PairBatch, draw_pairs, pair_batch
+from core.engine.pretraining import finished, normalised
+from core.engine.targets import FrozenNetwork, Targets, make_targets, reference_features
 from core.engine.weights import Preprocessing
-from core.errors import InputError
-from core.geometry import Array
-from core.images import resize_image
-from core.records import Progress, setting
-
-
-def _default_optimization() -> OptimizationConfig:
-    return OptimizationConfig(learning_rate=3e-4, head_factor=10.0, head_iterations=400)
-
-
-@dataclass(frozen=True, kw_only=True)
-class FGSNConfig:
-    """Defaults follow the paper where it says anything; what differs is for a small network from rendered images.
-
-    AdamW at 3e-4 and a fresh head at ten times that at first (the paper: SGD at 2.5e-5 for 60,000 steps of a finished
-    Cityscapes network); changed appearance (the paper: none, on photographs); BatchNorm in training mode.
-    """
-
-    optimization: OptimizationConfig = field(default_factory=_default_optimization)
-    augmentation: AugmentationConfig = field(default_factory=lambda: AugmentationConfig(crop=225, flip=False, min_scale=0.8))
-    clusters: ClusterConfig = field(default_factory=ClusterConfig)
-    max_reference_images: int = setting(0, minimum=0, help="reference images whose features are clustered; 0: all")
-    max_features_per_image: int = setting(500, minimum=2, help="features of a reference image that are clustered")
-    pool_conditions: bool = setting(False, help="cluster features averaged over the conditions at corresponding points")
-    recluster_every: int = setting(0, minimum=0, help="steps between clusterings; 0: cluster once (the paper's best run)")
-    label_scale: float = setting(1.5, minimum=0.25, help="reference images are enlarged this much to be labelled")
-    correspondence_weight: float = setting(1.0, minimum=0, help="weight of L_corr; 0 is the control without it")
-    class_weight: float = setting(1.0, minimum=0, help="weight of L_class")
-    reference_fraction: float | None = setting(
-        0.5, minimum=0, maximum=1, help="share of turns of the reference; None: both sides"
-    )
-    entropy_weight: float = setting(0.0, minimum=0, help="reward for even use of the clusters")
+from core.records import Progress
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,22 +34,49 @@ class TrainedClusters:
     clusters: ClusterModel
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class PairBatch:
-    """Crops of one step: ``images`` (N, 3, S, S); ``is_reference`` (N,) bool; dense cluster ``labels`` (N, h, w) i64,
-    UNLABELLED on the other images; ``cells``: matches on all of them.
-    """
+@dataclass(frozen=True, slots=True)
+class Round:
+    """The steps from one clustering to the next: ``start`` to before ``stop``."""
 
-    images: Tensor
-    is_reference: Tensor
-    labels: Tensor
-    cells: MatchCells
-    num_pairs: int
+    number: int
+    start: int
+    stop: int
+
+
+def rounds(config: FGSNConfig) -> list[Round]:
+    """The rounds of a run, in order."""
+    total = config.optimization.iterations
+    interval = config.recluster_every or total
+    return [Round(number, start, min(total, start + interval)) for number, start in enumerate(range(0, total, interval))]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PairTraining:
+    """What the losses of a round are made of; a callable for ``optimise``: draw number -> loss and its parts."""
+
+    network: PSPNet
+    data: PairData
+    targets: Targets
+    preprocessing: Preprocessing
+    config: FGSNConfig
+    seed: int
+
+    def __call__(self, draw: int) -> tuple[Tensor, dict[str, float]]:
+        batch, output = self.run(draw)
+        return fgsn_loss(output, batch, self.config)
+
+    def run(self, draw: int) -> tuple[PairBatch, NetworkOutput]:
+        """Draw one pass's pairs and show them to the network."""
+        pairs = draw_pairs(self.data, self.config, self.preprocessing, self.seed, draw)
+        generator = torch.Generator().manual_seed(step_seed(self.seed, draw))
+        batch = pair_batch(pairs, self.targets.place(pairs), self.config, self.preprocessing, generator)
+        batch = batch.to(next(self.network.parameters()).device)
+        return batch, self.network.forward_train(normalised(batch.images, self.preprocessing))
 
 
 def train_clusters(
     network: PSPNet,
-    data: TrainingSet,
+    data: PairData,
     preprocessing: Preprocessing,
     config: FGSNConfig,
     seed: int,
@@ -104,39 +84,34 @@ def train_clusters(
 ) -> Generator[Progress | StepRecord, None, TrainedClusters]:
     """Train a copy of ``network`` to predict cluster labels that hold across conditions (PAPER 2.2, 2.3).
 
-    With ``work`` the clusterings and snapshots are kept there, and the same call goes on where it stopped.
+    With ``work`` the clusterings and snapshots are kept there, and the same call goes on where it stopped. A run with
+    validation, a folder of its own and several processes is ``runs.train_run``.
     """
-    total = config.optimization.iterations
-    interval = config.recluster_every or total
-    for number, start in enumerate(range(0, total, interval)):
-        frozen = copy.deepcopy(network).eval().to(memory_format=torch.channels_last)
-        clusters = yield from _clusters_of_round(
-            frozen, data, preprocessing, config, seed + number, _inside(work, number, "clusters")
-        )
-        labels = yield from reference_labels(frozen, clusters, data, preprocessing, config)
-        network = with_fresh_heads(frozen, clusters.num_clusters, seed + number)
-        network.to(memory_format=torch.channels_last)
-
-        def loss_of_step(step: int, network: PSPNet = network, labels: list[Array] = labels) -> tuple[Tensor, dict[str, float]]:
-            batch = pair_batch(data, labels, config, network.config.output_stride, step_seed(seed, step))
-            return fgsn_loss(network.forward_train(normalised(batch.images, preprocessing)), batch, config)
-
-        span = (start, min(total, start + interval))
-        yield from optimise(network, loss_of_step, config.optimization, seed, _inside(work, number, "snapshot"), span)
+    for part in rounds(config):
+        frozen = frozen_copy(network, preprocessing, config)
+        path = None if work is None else Path(work) / f"clusters_{part.number}.safetensors"
+        clusters = yield from clusters_of_round(frozen, data, config, seed + part.number, path)
+        targets = yield from make_targets(frozen, clusters, data, config)
+        network = with_fresh_heads(frozen.network, clusters.num_clusters, seed + part.number)
+        losses = PairTraining(network, data, targets, preprocessing, config, seed)
+        snapshot = None if work is None else Path(work) / f"snapshot_{part.number}.safetensors"
+        yield from optimise(network, losses, config.optimization, seed, snapshot, (part.start, part.stop))
     return TrainedClusters(finished(network), clusters)
 
 
-def _inside(work: Path | None, number: int, what: str) -> Path | None:
-    suffix = {"clusters": "safetensors", "snapshot": "pt"}[what]
-    return None if work is None else Path(work) / f"{what}_{number}.{suffix}"
+def frozen_copy(network: PSPNet, preprocessing: Preprocessing, config: FGSNConfig) -> FrozenNetwork:
+    """A copy that later training leaves alone."""
+    copied = copy.deepcopy(network).eval().to(memory_format=torch.channels_last)
+    return FrozenNetwork(copied, preprocessing, config.optimization.precision)
 
 
-def _clusters_of_round(
-    network: PSPNet, data: TrainingSet, preprocessing: Preprocessing, config: FGSNConfig, seed: int, path: Path | None
+def clusters_of_round(
+    frozen: FrozenNetwork, data: PairData, config: FGSNConfig, seed: int, path: Path | None = None
 ) -> Generator[Progress, None, ClusterModel]:
+    """Cluster the reference images' features, or read the clusters that ``path`` holds already."""
     if path is not None and path.is_file():
         return ClusterModel.load(path)
-    features = yield from reference_features(network, data, preprocessing, config, seed)
+    features = yield from reference_features(frozen, data, config, seed)
     clusters = yield from fit_clusters(features, config.clusters, seed)
     if path is not None:
         clusters.save(path)
@@ -149,164 +124,53 @@ def with_fresh_heads(network: PSPNet, num_labels: int, seed: int) -> PSPNet:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         fresh.reset_heads(num_labels)
-    return fresh
-
-
-def image_features(
-    network: PSPNet, image: Array, preprocessing: Preprocessing, scale: float, precision: str = "fp32"
-) -> Tensor:
-    """Features (D, h, w) f32 before the ReLU of a whole image (H, W, 3) u8, enlarged by ``scale`` first.
-
-    The size is rounded to a multiple of the output stride plus 1, where the outer cells lie on the outer pixels.
-    """
-    stride = network.config.output_stride
-    height, width = (max(1, round((side * scale - 1) / stride)) * stride + 1 for side in image.shape[:2])
-    batch = normalised(as_batch([resize_image(np.asarray(image), width, height)]), preprocessing)
-    with torch.inference_mode(), torch.autocast(batch.device.type, torch.bfloat16, enabled=precision == "bf16"):
-        return network(batch).features[0].float()
-
-
-def reference_features(
-    network: PSPNet, data: TrainingSet, preprocessing: Preprocessing, config: FGSNConfig, seed: int
-) -> Generator[Progress, None, Tensor]:
-    """Collect features (N, D) of all reference images, half at correspondences, half at random cells (PAPER 2.2 step 2).
-
-    With ``pool_conditions`` the features at correspondences are means over the conditions that show the point.
-    """
-    limit = config.max_reference_images or len(data)
-    indices = np.unique(np.linspace(0, len(data) - 1, min(limit, len(data))).astype(int))
-    precision = config.optimization.precision
-    collected = []
-    for done, index in enumerate(indices):
-        view = data.view(int(index))
-        images = view.images if config.pool_conditions else view.images[:1]
-        maps = [image_features(network, image, preprocessing, config.label_scale, precision) for image in images]
-        random = np.random.default_rng([seed, int(index)])
-        collected.append(sample_features(maps, view, config.max_features_per_image, random))
-        yield Progress(f"features of reference image {done + 1} of {len(indices)}", (done + 1) / len(indices))
-    return torch.cat(collected)
-
-
-def sample_features(maps: list[Tensor], view: View, max_features: int, random: np.random.Generator) -> Tensor:
-    """Sample a view's features (2 P, D): P = min(max_features / 2, unique cells with a correspondence) there, P at random.
-
-    ``maps`` (D, h, w): of the reference image, and, to average over conditions, of all others.
-    """
-    dims, height, width = maps[0].shape
-    size = view.images.shape[1:3]
-    sums = maps[0].reshape(dims, -1).clone()
-    counts = torch.ones(height * width)
-    for other, points in zip(maps[1:], view.correspondences, strict=len(maps) > 1):
-        here, there = (
-            _flat_cells(p, view.images.shape[1:3], (height, width)) for p in (points.points_ref, points.points_other)
-        )
-        sums.index_add_(1, here, other.reshape(dims, -1)[:, there])
-        counts.index_add_(0, here, torch.ones(len(here)))
-    pooled = sums / counts
-    seen = [_flat_cells(points.points_ref, size, (height, width)) for points in view.correspondences]
-    matched = torch.cat(seen).unique().numpy() if seen else np.zeros(0, np.int64)
-    count = min(max_features // 2, len(matched))
-    chosen = random.choice(matched, count, replace=False) if count else matched
-    # A view without correspondences gives random cells alone.
-    anywhere = random.choice(height * width, min(height * width, count or max_features // 2), replace=False)
-    return pooled[:, torch.from_numpy(np.concatenate([chosen, anywhere]))].T
-
-
-def _flat_cells(points: Array, size: tuple[int, int], cells: tuple[int, int]) -> Tensor:
-    places = cells_of_points(torch.tensor(points), size, cells)
-    return places[:, 1] * cells[1] + places[:, 0]
-
-
-def reference_labels(
-    network: PSPNet, clusters: ClusterModel, data: TrainingSet, preprocessing: Preprocessing, config: FGSNConfig
-) -> Generator[Progress, None, list[Array]]:
-    """Label every reference image by its features' nearest centroids: one (h, w) u16 map a view."""
-    labels = []
-    for index in range(len(data)):
-        image = data.view(index).images[0]
-        features = image_features(network, image, preprocessing, config.label_scale, config.optimization.precision)
-        labels.append(clusters.assign_map(features[None])[0].numpy().astype(np.uint16))
-        yield Progress(f"labels of reference image {index + 1} of {len(data)}", (index + 1) / len(data))
-    return labels
-
-
-def labels_at(labels: Array, points: Array, size: tuple[int, int]) -> Array:
-    """Labels (N,) i64 at px points (N, 2) of the image of ``size``, from its label map (h, w); UNLABELLED outside."""
-    cells = cells_of_points(torch.from_numpy(np.asarray(points, np.float64)), size, labels.shape).numpy()
-    inside = (points >= -0.5).all(1) & (points[:, 0] <= size[1] - 0.5) & (points[:, 1] <= size[0] - 0.5)
-    return np.where(inside, labels[cells[:, 1], cells[:, 0]].astype(np.int64), UNLABELLED)
-
-
-def pair_batch(data: TrainingSet, labels: list[Array], config: FGSNConfig, stride: int, seed: int) -> PairBatch:
-    """Draw the pairs of one step and crop the images whose turn it is, around a random correspondence.
-
-    ``batch_size`` counts images: with alternating turns a pair gives one image, otherwise two.
-    """
-    random, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
-    both = config.reference_fraction is None
-    num_pairs = max(1, config.optimization.batch_size // (2 if both else 1))
-    reference, other = reference_turns(num_pairs, config.reference_fraction, generator)
-    items, roles = [], []
-    for pair in range(num_pairs):
-        index = int(random.integers(len(data)))
-        view = data.view(index)
-        if not view.correspondences:
-            raise InputError(f"{view.name} has one condition only, expected at least two to train across conditions")
-        target = int(random.integers(1, len(view.conditions)))
-        for is_reference in [True] * bool(reference[pair]) + [False] * bool(other[pair]):
-            items.append(_crop_of_turn(view, labels[index], target, is_reference, config.augmentation, stride, random))
-            roles.append(is_reference)
-    images = change_appearance(as_batch([item[0] for item in items]), config.augmentation.strength, generator)
-    dense = torch.from_numpy(np.stack([item[1] for item in items]))
-    rows = np.concatenate([np.hstack([np.full((len(item[2]), 1), i), item[2]]) for i, item in enumerate(items)])
-    cells = MatchCells(*torch.from_numpy(rows.astype(np.int64)).unbind(1))
-    return PairBatch(images, torch.tensor(roles), dense, cells, num_pairs)
-
-
-def _crop_of_turn(
-    view: View,
-    label_map: Array,
-    target: int,
-    is_reference: bool,
-    config: AugmentationConfig,
-    stride: int,
-    random: np.random.Generator,
-) -> tuple[Array, Array, Array]:
-    """One crop: image, dense labels (h, w) i64, and its matches (M, 3) i64 as y, x, label."""
-    matches = view.correspondences[target - 1]
-    points = matches.points_ref if is_reference else matches.points_other
-    image = view.images[0 if is_reference else target]
-    size = image.shape[:2]
-    anchor = points[random.integers(len(points))] if len(points) else None
-    matrix = random_crop_matrix(size, config, random, anchor)
-    side = -(-config.crop // stride)
-    dense = np.full((side, side), UNLABELLED, np.int64)
-    if is_reference:
-        dense = labels_at(label_map, cell_positions(matrix, config.crop, side), size).reshape(side, side)
-    moved = move_points(points, matrix)
-    inside = ((moved >= 0) & (moved <= config.crop - 1)).all(1)
-    cells = cells_of_points(torch.from_numpy(moved[inside]), config.crop, (side, side)).numpy()
-    label = labels_at(label_map, matches.points_ref[inside], size)
-    return crop_image(image, matrix, config.crop), dense, np.column_stack([cells[:, ::-1], label])[label != UNLABELLED]
+    return fresh.to(memory_format=torch.channels_last)
 
 
 def fgsn_loss(output: NetworkOutput, batch: PairBatch, config: FGSNConfig) -> tuple[Tensor, dict[str, float]]:
-    """L = L_corr + L_class, each main + 0.4 auxiliary, as means over the pairs of the batch (PAPER 2.3).
+    """L = L_corr + L_class (+ hinge), each main + 0.4 auxiliary, as means over the pairs of the batch (PAPER 2.3).
 
     A pair's reference part counts where its reference has the turn, its other part where the other image has.
     """
-    aux = output.aux_logits
-    reference_share = int(batch.is_reference.sum()) / batch.num_pairs
-    other_share = int((~batch.is_reference).sum()) / batch.num_pairs
-    dense = with_auxiliary(class_loss(output.logits, batch.labels), None if aux is None else class_loss(aux, batch.labels))
-    parts = {"class": config.class_weight * reference_share * dense}
-    from_reference = batch.is_reference[batch.cells.image]
-    for name, chosen, share in (("corr_ref", from_reference, reference_share), ("corr_other", ~from_reference, other_share)):
-        cells = replace(batch.cells, **{part: getattr(batch.cells, part)[chosen] for part in ("image", "y", "x", "label")})
-        term = with_auxiliary(
-            correspondence_loss(output.logits, cells), None if aux is None else correspondence_loss(aux, cells)
-        )
-        parts[name] = config.correspondence_weight * share * term
+    heads = [head for head in (output.logits, output.aux_logits) if head is not None]
+    parts = {"class": config.class_weight * with_auxiliary(*_both([_class_part(head, batch, config) for head in heads]))}
+    for name, side in (("corr_ref", batch.is_reference), ("corr_other", ~batch.is_reference)):
+        chosen = side & batch.turn
+        terms = [_match_part(head, batch, chosen, config) for head in heads]
+        parts[name] = config.correspondence_weight * with_auxiliary(*_both(terms))
+    if config.hinge_weight:
+        features = [head for head in (output.features, output.aux_features) if head is not None]
+        terms = [_hinge_part(head, batch, config) for head in features]
+        parts["hinge"] = config.hinge_weight * with_auxiliary(*_both(terms))
     if config.entropy_weight:
         parts["entropy"] = -config.entropy_weight * usage_entropy(output.logits)
     return sum(parts.values()), {name: float(part.detach()) for name, part in parts.items()}
+
+
+def _both(terms: list[Tensor]) -> tuple[Tensor, Tensor | None]:
+    return terms[0], terms[1] if len(terms) > 1 else None
+
+
+def _class_part(logits: Tensor, batch: PairBatch, config: FGSNConfig) -> Tensor:
+    """L_class: every labelled cell of the references that have the turn."""
+    chosen = (batch.is_reference & batch.turn).nonzero()[:, 0]
+    labelled = batch.shares[chosen].sum(1) > 0
+    cells = [maps[chosen].permute(0, 2, 3, 1)[labelled] for maps in (logits, batch.labels, batch.shares)]
+    image = chosen[labelled.nonzero()[:, 0]]
+    return pair_mean(target_losses(*cells), image, len(chosen), batch.num_pairs, config.average == "matches")
+
+
+def _match_part(logits: Tensor, batch: PairBatch, chosen: Tensor, config: FGSNConfig) -> Tensor:
+    """One side of L_corr = CE(logits_ref[x_r], l) + CE(logits_other[x_o], l) over the ``chosen`` images (N,) bool."""
+    cells: MatchCells = batch.cells.chosen(chosen[batch.cells.image])
+    values = target_losses(cells.of(logits), cells.label, cells.share)
+    return pair_mean(values, cells.image, int(chosen.sum()), batch.num_pairs, config.average == "matches")
+
+
+def _hinge_part(features: Tensor, batch: PairBatch, config: FGSNConfig) -> Tensor:
+    """The feature hinge over all matches; the gradient flows through the end that has the turn."""
+    ends = [batch.cells.chosen(rows) for rows in batch.links.unbind(1)]
+    at_ends = [end.of(features) for end in ends]
+    at_ends = [torch.where(batch.turn[end.image, None], at, at.detach()) for end, at in zip(ends, at_ends, strict=True)]
+    values = hinge_losses(*at_ends)
+    return pair_mean(values, ends[0].image, batch.num_pairs, batch.num_pairs, config.average == "matches")
