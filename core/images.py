@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -83,12 +84,30 @@ def _is_cut_off(data: bytes) -> bool:
 
 
 def read_labels(path: str | Path) -> Array:
-    """Read a label PNG, 8 or 16 bit with one channel, as (H, W) u16."""
+    """Read a label PNG, 8 or 16 bit with one channel, as (H, W) u16; of a PNG with a palette the indices."""
     path = Path(path)
-    labels = _decode(_read_bytes(path), cv2.IMREAD_UNCHANGED)
+    labels = _decode(_without_palette(_read_bytes(path)), cv2.IMREAD_UNCHANGED)
     if labels is None or labels.ndim != 2 or labels.dtype not in (np.uint8, np.uint16):
         raise ImageError(f"{path}: expected a label image with one channel of 8 or 16 bit")
     return labels.astype(np.uint16)
+
+
+def _without_palette(data: bytes) -> bytes:
+    """A PNG with 8 bit palette indices as a grey one, whose values are the indices; anything else as it is.
+
+    The pixels of both are stored alike; only the head and the palette differ. OpenCV gives colours, never indices.
+    """
+    if data[:4] != b"\x89PNG" or data[24:26] != b"\x08\x03":
+        return data
+    head = b"IHDR" + data[16:25] + b"\x00" + data[26:29]
+    parts = [data[:12], head, zlib.crc32(head).to_bytes(4, "big")]
+    position = 33
+    while position + 12 <= len(data):
+        end = position + 12 + int.from_bytes(data[position : position + 4], "big")
+        if data[position + 4 : position + 8] not in (b"PLTE", b"tRNS", b"bKGD", b"hIST", b"sBIT"):
+            parts.append(data[position:end])
+        position = end
+    return b"".join(parts)
 
 
 def image_size(path: str | Path) -> tuple[int, int]:

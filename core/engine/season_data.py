@@ -12,7 +12,7 @@ from core.engine.correspondence_folder import CorrespondenceFolder, find_corresp
 from core.engine.dataset import PairData, TrainingSet, View
 from core.engine.lazy_images import CACHE_BYTES, ImageStore
 from core.engine.scene_pairs import SceneCorrespondences
-from core.engine.season_pairs import SeasonViews, drawn
+from core.engine.season_pairs import NEIGHBOURS, SeasonViews, drawn
 from core.errors import InputError, SceneError
 from core.records import Progress
 from core.scene.scene import open_scene
@@ -131,7 +131,7 @@ def split(data: PairData, fraction: float, seed: int) -> tuple[PairData, PairDat
     """Training and validation views with no place in both; ``fraction`` (0 to 1) is the share for validation.
 
     Photographs: by reference image, and no other image is on both sides either; the lists of the data set go first.
-    Rendered shards: whole worlds, or viewpoints of a single one. Joined sets: each by itself, with the same weights.
+    Rendered shards: whole worlds. Anything else: runs of neighbouring views. Joined sets: each by itself, with the same weights.
     Raises InputError when there are too few places.
     """
     if isinstance(data, SeasonViews):
@@ -140,20 +140,20 @@ def split(data: PairData, fraction: float, seed: int) -> tuple[PairData, PairDat
         parts = [split(part, fraction, seed) for part in data.data]
         train, validation = (JoinedData(side, data.weights) for side in zip(*parts, strict=True))
         return train, validation
-    groups = _groups(data)
+    groups, run = _groups(data)
     if len(set(groups)) < 2:
         raise InputError(f"{len(data)} views are too few to keep {fraction:.0%} for validation, expected at least 2")
-    held_out = set(drawn(max(groups) + 1, fraction, seed).tolist())
+    held_out = set(drawn(max(groups) + 1, fraction, seed, run).tolist())
     sides = ([k for k, group in enumerate(groups) if (group in held_out) == wanted] for wanted in (False, True))
     train, validation = (Subset(data, side) for side in sides)
     return train, validation
 
 
-def _groups(data: PairData) -> list[int]:
-    """A number for each view, the same for views that show one place."""
+def _groups(data: PairData) -> tuple[list[int], int]:
+    """A number for each view, the same for views of one place, and how many neighbouring numbers may show one place."""
     if isinstance(data, TrainingSet) and len(data.shards) > 1:
-        return [number for number, shard in enumerate(data.shards) for _ in range(len(shard.images))]
-    return list(range(len(data)))
+        return [number for number, shard in enumerate(data.shards) for _ in range(len(shard.images))], 1
+    return list(range(len(data))), NEIGHBOURS
 
 
 def notes_of(data: PairData) -> tuple[str, ...]:

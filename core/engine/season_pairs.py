@@ -16,7 +16,7 @@ from core.geometry import Array
 from core.records import Correspondences
 
 _PAIR_CACHE_BYTES = 128 * 2**20
-_RUN = 10
+NEIGHBOURS = 10  # views that follow each other and may show one place
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ class SeasonViews:
         return SeasonViews(self.source, self._store, train), SeasonViews(self.source, self._store, validation)
 
     def _drawn(self, fraction: float, seed: int) -> tuple[tuple[SeasonPair, ...], tuple[SeasonPair, ...]]:
-        chosen = set(drawn(len(self), fraction, seed, run=_RUN).tolist())
+        chosen = set(drawn(len(self), fraction, seed, NEIGHBOURS).tolist())
         held_out = {reference for k, (reference, _) in enumerate(self._views) if k in chosen}
         validation = tuple(pair for pair in self.pairs if pair.reference in held_out)
         seen = {name for pair in validation for name in (pair.reference, pair.other)}

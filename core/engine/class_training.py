@@ -1,0 +1,137 @@
+"""Supervised pre-training on annotated images from start to finish: data, network, weight file, mIoU."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Generator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from core.engine.class_data import ClassData, join_class_data, open_class_data
+from core.engine.consistency import class_iou, confusion_matrix
+from core.engine.dataset import PairData
+from core.engine.device import choose_device
+from core.engine.network import PSPNet, small_config
+from core.engine.optimization import StepRecord
+from core.engine.pretraining import PretrainingConfig, pretrain
+from core.engine.segmenter import Segmenter
+from core.engine.validation import pixel_accuracy, spread
+from core.engine.weights import NetworkInfo, Preprocessing, load_network, save_network, small_preprocessing
+from core.errors import InputError, WeightsError
+from core.geometry import Array
+from core.records import LabelMap, Progress
+from core.scene.folders import check_writable
+
+Step = Progress | StepRecord
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClassScores:
+    """``iou`` (K,) f64 of every class, NaN for those that the validation images lack; their mean; share of right pixels."""
+
+    names: tuple[str, ...]
+    iou: Array
+    miou: float
+    pixel_accuracy: float
+    num_images: int
+
+    def as_row(self) -> dict[str, Any]:
+        """Plain values, as for JSON; null for absent classes."""
+        iou = {name: None if np.isnan(value) else round(float(value), 4) for name, value in zip(self.names, self.iou)}
+        return {
+            "miou": round(self.miou, 4),
+            "pixel_accuracy": round(self.pixel_accuracy, 4),
+            "num_images": self.num_images,
+            "iou": iou,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ClassRun:
+    """What a run is made from: folders with their layout (None: recognised), the start network or None, size of photographs."""
+
+    data: tuple[Path, ...]
+    layout: str | None = None
+    init: Path | None = None
+    short_side: int | None = None
+
+
+def train_classes(
+    run: ClassRun, out: Path, config: PretrainingConfig, seed: int = 0, max_validation: int | None = None
+) -> Generator[Step, None, ClassScores]:
+    """Train a network on annotated images, write it to ``out``, measure it on the validation part.
+
+    Without ``init`` a small network starts from random weights; with it that network goes on, with a new classifier where it
+    has other classes. A snapshot lies beside ``out`` while the run is under way: the same call goes on from it.
+    ``max_validation``: at most that many validation images, evenly spread. Raises InputError before any work, and
+    TrainingError when the loss is no longer a number.
+    """
+    out = Path(out)
+    _require_weight_name(out)
+    check_writable(out.parent)
+    yield Progress("Reading the lists of images", 0.0)
+    data = join_class_data([open_class_data(path, run.layout, short_side=run.short_side, seed=seed) for path in run.data])
+    network, preprocessing = start_network(run.init, data, seed)
+    snapshot = out.with_name(f".{out.stem}.{_digest(run, data)}.training.pt")
+    network = yield from pretrain(network, data.train, preprocessing, config, seed, snapshot)
+    info = NetworkInfo(
+        vocabulary=data.vocabulary,
+        num_labels=len(data.names),
+        preprocessing=preprocessing,
+        config=network.config,
+        names=data.names,
+    )
+    save_network(out, network, info)
+    snapshot.unlink(missing_ok=True)
+    segmenter = Segmenter(network, info, choose_device())
+    return (yield from evaluate_classes(segmenter.segment, data.validation, data.names, max_validation))
+
+
+def start_network(init: Path | None, data: ClassData, seed: int) -> tuple[PSPNet, Preprocessing]:
+    """The network to begin with, and what it wants of its input."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if init is None:
+            return PSPNet(small_config(len(data.names))), small_preprocessing()
+        network, info = load_network(init)
+        if info.num_labels != len(data.names) or (info.names is not None and info.names != data.names):
+            network.reset_heads(len(data.names))
+        return network, info.preprocessing
+
+
+def evaluate_classes(
+    segment: Callable[[Array], LabelMap], data: PairData, names: tuple[str, ...], max_images: int | None = None
+) -> Generator[Progress, None, ClassScores]:
+    """Compare the labels of the views' images with their classes (PAPER 4.5: mIoU over the classes that are there).
+
+    ``max_images``: at most that many views, evenly spread.
+    """
+    confusion, num_images = np.zeros((len(names), len(names)), np.int64), 0
+    chosen = range(len(data)) if max_images is None else spread(len(data), max_images)
+    for done, index in enumerate(chosen):
+        view = data.view(index)
+        for image, classes in zip(view.images, view.classes, strict=True):
+            confusion += confusion_matrix(classes, segment(np.array(image)).labels, len(names))
+            num_images += 1
+        yield Progress(f"validated image {done + 1} of {len(chosen)}", (done + 1) / len(chosen))
+    iou = class_iou(confusion)
+    miou = float(np.nanmean(iou)) if not np.isnan(iou).all() else 0.0
+    return ClassScores(names, iou, miou, pixel_accuracy(confusion), num_images)
+
+
+def _require_weight_name(out: Path) -> None:
+    if out.suffix != ".safetensors":
+        raise WeightsError(f"{out}: a weight file is written as .safetensors, expected such a name")
+    if out.is_dir():
+        raise InputError(f"{out}: is a folder, expected the name of a weight file")
+
+
+def _digest(run: ClassRun, data: ClassData) -> str:
+    """Names what a snapshot belongs to, so that a run on other data starts afresh."""
+    facts = {key: str(value) for key, value in asdict(run).items()} | {"views": len(data.train)}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
