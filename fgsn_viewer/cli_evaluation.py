@@ -2,8 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from fgsn_viewer.cli_values import positive_int, seed_number
+
 MODULE = "commands_evaluation"
 
 
 def add_evaluation_commands(command) -> None:
-    del command  # evaluate comes here
+    evaluate = command(
+        "evaluate", "recall of methods and networks over scenes: tables, curves, poses; goes on where it was stopped", MODULE
+    )
+    evaluate.add_argument("scenes", nargs="+", type=Path, metavar="SCENE", help="scenes with a map and queries")
+    evaluate.add_argument(
+        "--methods", nargs="+", default=["p3p"], metavar="M", help="p3p ssmc ssmc-soft gsmc gsmc-soft pfsl (default: p3p)"
+    )
+    evaluate.add_argument("--weights", nargs="+", default=[], metavar="W", help="networks: shipped names or files")
+    evaluate.add_argument("--conditions", nargs="+", default=[], metavar="C", help="only queries of these conditions")
+    evaluate.add_argument("--out", type=Path, required=True, metavar="DIR", help="results, and what is needed to go on")
+    evaluate.add_argument("--workers", type=positive_int, default=1, metavar="N", help="processes on this machine")
+    evaluate.add_argument("--scheduler", default="", metavar="ADDRESS", help="Dask scheduler, as tcp://host:8786")
+    evaluate.add_argument("--compare", type=Path, metavar="JSON", help="result.json of before: exit code 3 where queries broke")
+    evaluate.add_argument("--pose-names", default="full", choices=("full", "basename", "camera"), help="in the lists of poses")
+    evaluate.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
+    evaluate.add_argument("--seed", type=seed_number, default=0)

@@ -37,6 +37,7 @@ class Labelling:
 
     name: str
     vocabulary: str
+    num_labels: int
     identity: str
     make: Callable[[], LabelSource]
 

@@ -9,17 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from core.evaluation.page import page
 from core.evaluation.recall import OUTCOME_MARKS, THRESHOLDS, RecallRow, outcome
 from core.records import Localization, PoseError
-
-_STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:32px auto;padding:0 16px;background:#19232d;color:#e0e1e3}
-h1{font-size:22px;margin:0 0 4px} h2{font-size:17px;margin:32px 0 8px} p{margin:4px 0 12px;color:#b8bcc2}
-table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
-th,td{padding:4px 12px 4px 0;text-align:left;border-bottom:1px solid #32414b} .n{text-align:right}
-img{max-width:100%;border-radius:4px} figure{margin:0 0 20px} figcaption{color:#b8bcc2}
-.good,.fair{color:#66BB6A} .poor{color:#FFCA28} .bad,.failed{color:#EF5350}
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +37,7 @@ def html_report(
 ) -> str:
     """Return the page; it needs no other file."""
     parts = [
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(title)}</title><style>{_STYLE}</style>",
-        f"<h1>{html.escape(title)}</h1><p>{html.escape(lead)}</p>",
+        f"<p>{html.escape(lead)}</p>",
         "<h2>Recall by condition</h2>",
         "<p>Percent of the queries whose pose lies within both limits of the truth; a missing pose counts as a failure.</p>",
         _recall_table(recall),
@@ -54,9 +45,8 @@ def html_report(
         *map(_figure, figures),
         "<h2>Every query</h2>",
         _query_table(done),
-        "</html>",
     ]
-    return "\n".join(parts)
+    return page(title, parts)
 
 
 def _recall_table(recall: Sequence[RecallRow]) -> str:
