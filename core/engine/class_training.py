@@ -28,6 +28,7 @@ from core.records import LabelMap, Progress
 from core.scene.folders import check_writable
 
 Step = Progress | StepRecord
+_MIN_CROP = 33
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,6 +74,7 @@ def train_classes(
     """
     out = Path(out)
     _require_weight_name(out)
+    _require_trainable(config)
     check_writable(out.parent)
     yield Progress("Reading the lists of images", 0.0)
     data = join_class_data([open_class_data(path, run.layout, short_side=run.short_side, seed=seed) for path in run.data])
@@ -129,6 +131,13 @@ def _require_weight_name(out: Path) -> None:
         raise WeightsError(f"{out}: a weight file is written as .safetensors, expected such a name")
     if out.is_dir():
         raise InputError(f"{out}: is a folder, expected the name of a weight file")
+
+
+def _require_trainable(config: PretrainingConfig) -> None:
+    if config.optimization.batch_size < 2 and not config.optimization.frozen_norm:
+        raise InputError("the batch size is 1, expected at least 2: normalization needs several images")
+    if config.augmentation.crop < _MIN_CROP:
+        raise InputError(f"the crop is {config.augmentation.crop} px, expected at least {_MIN_CROP}")
 
 
 def _digest(run: ClassRun, data: ClassData) -> str:

@@ -131,7 +131,8 @@ def split(data: PairData, fraction: float, seed: int) -> tuple[PairData, PairDat
     """Training and validation views with no place in both; ``fraction`` (0 to 1) is the share for validation.
 
     Photographs: by reference image, and no other image is on both sides either; the lists of the data set go first.
-    Rendered shards: whole worlds. Anything else: runs of neighbouring views. Joined sets: each by itself, with the same weights.
+    Rendered shards: whole worlds. Anything else: runs of neighbouring views. Joined sets: each
+    by itself, with the same weights.
     Raises InputError when there are too few places.
     """
     if isinstance(data, SeasonViews):
