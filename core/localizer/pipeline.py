@@ -12,7 +12,10 @@ from core.errors import ImageError, InputError
 from core.evaluation.errors import pose_error
 from core.geometry import Array
 from core.images import read_image
+from core.localizer.affinity import AffinityConfig, ssmc_soft
 from core.localizer.features import FeatureConfig, extract_features, extractor_id
+from core.localizer.gravity import PriorConfig
+from core.localizer.gsmc import GsmcConfig, gsmc, gsmc_soft
 from core.localizer.matching import MatchConfig, match_to_map_steps, require_matchable
 from core.localizer.methods import Method, MethodInput
 from core.localizer.ransac import RansacConfig, estimate_pose
@@ -39,9 +42,10 @@ def keep_all(given: MethodInput) -> Consistency:
     return Consistency(np.ones(len(given.matches), bool))
 
 
-METHODS: dict[str, Method] = {"p3p": keep_all, "ssmc": ssmc}
+METHODS: dict[str, Method] = {"p3p": keep_all, "ssmc": ssmc, "ssmc-soft": ssmc_soft, "gsmc": gsmc, "gsmc-soft": gsmc_soft}
 NEED_LABELS = frozenset(METHODS) - {"p3p"}
-_KEPT = {"ssmc": "keep their label"}
+_SEEN = "have a place on their circle from where the labels fit"
+_KEPT = {"ssmc": "keep their label", "ssmc-soft": "have labels that go together", "gsmc": _SEEN, "gsmc-soft": _SEEN}
 """What it means that a method keeps a match, to say why too few are left."""
 
 
@@ -51,6 +55,9 @@ class LocalizerConfig:
     matching: MatchConfig = field(default_factory=MatchConfig)
     ransac: RansacConfig = field(default_factory=RansacConfig)
     ssmc: SsmcConfig = field(default_factory=SsmcConfig)
+    affinity: AffinityConfig = field(default_factory=AffinityConfig)
+    gsmc: GsmcConfig = field(default_factory=GsmcConfig)
+    prior: PriorConfig = field(default_factory=PriorConfig)
     method: str = setting("p3p", help="how labels choose among the matches")
 
 
@@ -158,7 +165,8 @@ def _count_seen(point_ids: Array, scene_map: SceneMap, num_images: int) -> Array
 
 def _settings(config: LocalizerConfig) -> dict[str, Any]:
     """What was set before RANSAC, to store beside its own settings in the result."""
-    groups = {"features": config.features, "matching": config.matching, "ssmc": config.ssmc}
+    groups = {"features": config.features, "matching": config.matching, "prior": config.prior}
+    groups |= {"ssmc": config.ssmc, "affinity": config.affinity, "gsmc": config.gsmc}
     return {f"{group}.{name}": value for group, part in groups.items() for name, value in settings_of(part).items()}
 
 

@@ -1,0 +1,92 @@
+"""Soft label affinity: how much more often two labels meet on one surface than by chance, as evidence for a match.
+
+The hard rule of PAPER 3.3 asks whether two labels are equal, which the finer a vocabulary is, the less often holds. Here
+a match with point label a and query label b has the likelihood ratio P(b | a, same surface) / P(b), counted on training
+correspondences: labels that are confused across seasons still speak for a match, and rare ones say little.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from core.geometry import Array
+from core.localizer.methods import MethodInput, require_labels, stationary_labels
+from core.records import Consistency, LabelMap, LabelStatistics, setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class AffinityConfig:
+    prior_counts: float = setting(
+        50.0, minimum=0.0, maximum=1e6, help="a label seen this often in the statistics is believed half"
+    )
+    floor: float = setting(0.05, minimum=1e-6, maximum=0.9, help="share of pixels that show something else than the point")
+    bias: float = setting(-3.0, minimum=-20.0, maximum=20.0, help="log odds that a match of score 0 is right")
+    slope: float = setting(12.0, minimum=0.0, maximum=100.0, help="how much a score of 1 adds to the log odds")
+    least: float = setting(0.01, minimum=0.0, maximum=1.0, help="matches that are less likely right than this are dropped")
+    agreement: float = setting(0.5, minimum=0.01, maximum=0.999, help="how often a label keeps where no statistics are given")
+
+
+def affinity_ratios(statistics: LabelStatistics | None, num_labels: int, config: AffinityConfig = AffinityConfig()) -> Array:
+    """P(query label b | point label a, same surface) / P(b) as (K, K) f64 > 0, row a, column b; 1 says nothing.
+
+    The counts of a row are drawn towards independence by ``prior_counts`` (a Dirichlet prior), so that a label that was
+    hardly seen gives 1. Labels that do not stay where they are say nothing of points that bear them. Without statistics
+    all labels are as common, and one stays itself with probability ``agreement``.
+    """
+    if statistics is None:
+        joint = np.full((num_labels, num_labels), (1 - config.agreement) / max(1, num_labels - 1))
+        np.fill_diagonal(joint, config.agreement)
+        ratios = joint * num_labels
+    else:
+        occurs = (statistics.joint.sum(axis=0) + 1.0) / (statistics.joint.sum() + num_labels)
+        counts = statistics.joint.sum(axis=1, keepdims=True)
+        given = (statistics.joint + config.prior_counts * occurs) / np.maximum(counts + config.prior_counts, 1e-12)
+        ratios = np.where(counts + config.prior_counts > 0, given / occurs, 1.0)
+        ratios[~statistics.stationary] = 1.0
+    return (1 - config.floor) * ratios + config.floor
+
+
+def log_affinity(given: MethodInput) -> Array:
+    """The logarithm of ``affinity_ratios`` (K, K) f32. Raises InputError for other vocabularies."""
+    labels, _ = require_labels(given)
+    stationary_labels(given)
+    return np.log(affinity_ratios(given.statistics, labels.num_labels, given.config.affinity)).astype(np.float32)
+
+
+def match_ratios(given: MethodInput) -> Array:
+    """The likelihood ratio (M,) f64 of being right to being wrong that labels give each match; 0 where a pixel is not finite.
+
+    A point bears its label with its share of the votes, a pixel with its confidence; the rest says nothing (ratio 1).
+    Raises InputError for labels that are not there or of another vocabulary than the map's.
+    """
+    labels, points = require_labels(given)
+    finite = np.isfinite(given.matches.points2D).all(axis=1)
+    pixels = np.where(finite[:, None], given.matches.points2D, 0)
+    affinity = np.exp(log_affinity(given).astype(np.float64))
+    found = affinity[points.labels[given.matches.point_ids], labels.at(pixels)]
+    certain = points.vote_share[given.matches.point_ids] * _confidence_at(labels, pixels)
+    return np.where(finite, 1 + certain * (found - 1), 0.0)
+
+
+def match_probabilities(given: MethodInput) -> Array:
+    """How likely (M,) f64 each match is right, from its descriptors (the ratio of the two nearest) and its labels."""
+    config = given.config.affinity
+    odds = np.exp(config.bias + config.slope * given.matches.scores.astype(np.float64)) * match_ratios(given)
+    return odds / (1 + odds)
+
+
+def ssmc_soft(given: MethodInput) -> Consistency:
+    """Draw each match as often as it is likely to be right; none is dropped but those that labels all but exclude."""
+    chance = match_probabilities(given)
+    return Consistency(chance >= given.config.affinity.least, chance)
+
+
+def _confidence_at(labels: LabelMap, points2D: Array) -> Array:
+    """Confidence (N,) f64 of the nearest pixels, 1 where it is not known."""
+    if labels.confidence is None:
+        return np.ones(len(points2D))
+    height, width = labels.confidence.shape
+    x, y = (np.clip(np.rint(points2D[:, i]).astype(np.int64), 0, size - 1) for i, size in ((0, width), (1, height)))
+    return labels.confidence[y, x].astype(np.float64)

@@ -1,0 +1,177 @@
+"""Score all places on the circles of many matches by the labels that are visible from there (PAPER 3.4, steps 4 and 5).
+
+A camera that goes round the circle of a match sees the cloud turn about the vertical through the matched point. From one
+map point, the places that it is visible from are an arc of the circle, which two rays from the point cut out: only there
+the exact tests and the projection are done. The scores are those of trying every point at every place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.geometry import Array
+from core.localizer.circle import Circles
+from core.localizer.label_plane import LabelPlane
+
+_BLOCK = {"cpu": 1 << 19, "cuda": 1 << 24}  # matches x points, or arcs x places, at a time
+_MIN_DEPTH_M = 0.1
+_WIDTHS = (2, 4, 8, 16, 32, 64, 128)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelledCloud:
+    """P points of the upright world: ``points``, ``direction`` to their views (P, 3), the ``half_angle`` (P,) rad and the
+    distances ``near``, ``far`` (P,) m that they are visible within, ``labels`` (P,) and what each counts, ``weights`` (P,).
+    """
+
+    points: Array
+    direction: Array
+    half_angle: Array
+    near: Array
+    far: Array
+    labels: Array
+    weights: Array
+
+
+def score_circles(
+    circles: Circles,
+    cloud: LabelledCloud,
+    plane: LabelPlane,
+    values: Array,
+    num_angles: int,
+    min_visible: int = 0,
+    device: str = "cpu",
+) -> tuple[Array, Array]:
+    """Score every match at ``num_angles`` equally spaced places on its circle.
+
+    A point counts as visible when it lies in the cylinder around the matched point that reaches the circle, within its
+    distances and its angle, and projects into the image. It adds ``values`` (K, K) at its label (row) and that of the
+    pixel (column), times its weight and the pixel's confidence. Returns scores (M, A) f32 and visible points (M, A) i32;
+    places with fewer than ``min_visible`` score 0.
+    """
+    work = _Work(circles, cloud, plane, values, num_angles, device)
+    size = max(1, _BLOCK[work.device.type] // max(1, len(cloud.points)))
+    for rows in torch.as_tensor(np.flatnonzero(np.isfinite(circles.radius)), device=work.device).split(size):
+        work.add(rows)
+    scores, visible = work.scores.cpu().numpy().copy(), work.visible.cpu().numpy().astype(np.int32)
+    scores[visible < max(1, min_visible)] = 0
+    return scores, visible
+
+
+class _Work:
+    """The columns of one call on its device, and the sums so far."""
+
+    def __init__(
+        self, circles: Circles, cloud: LabelledCloud, plane: LabelPlane, values: Array, num_angles: int, device: str
+    ) -> None:
+        self.device = torch.device(device)
+        self.num_angles = num_angles
+        middle = cloud.points.mean(axis=0) if len(cloud.points) else np.zeros(3)
+        self.center = self._column(np.nan_to_num(circles.points[:, :2] - middle[:2]))
+        self.radius = self._column(np.nan_to_num(circles.radius))
+        self.projection = self._column(plane.K @ circles.axes)
+        self.points = self._column(cloud.points[:, :2] - middle[:2])
+        self.lift = self._column(cloud.points[:, 2] - circles.height)
+        self.direction = self._column(cloud.direction)
+        self.azimuth = torch.atan2(self.direction[:, 1], self.direction[:, 0])
+        self.cosine = self._column(np.cos(np.minimum(cloud.half_angle, np.pi)))
+        self.spread = self._column(_azimuth_spread(cloud))
+        self.near, self.far = self._column(cloud.near) ** 2, self._column(cloud.far) ** 2
+        self.row = self._column(cloud.labels, torch.int64) * values.shape[1]
+        self.weights = self._column(cloud.weights)
+        self.values = self._column(values).reshape(-1)
+        self.height, self.width = plane.labels.shape
+        self.pixels = self._column(plane.labels, torch.int64).reshape(-1)
+        self.confidence = self._column(plane.confidence).reshape(-1)
+        turns = 2 * np.pi * np.arange(num_angles) / num_angles
+        self.cos, self.sin = self._column(np.cos(turns)), self._column(np.sin(turns))
+        self.scores = torch.zeros((len(circles.radius), num_angles), device=self.device)
+        self.visible = torch.zeros((len(circles.radius), num_angles), device=self.device)
+
+    def _column(self, values: Array, kind: torch.dtype = torch.float32) -> Tensor:
+        return torch.as_tensor(np.array(values), device=self.device).to(kind)
+
+    def add(self, rows: Tensor) -> None:
+        """Add the arcs of the matches ``rows`` (B,)."""
+        match, point = self._near_pairs(rows)
+        first, count = self._arcs(match, point)
+        for low, high in zip((0, *_WIDTHS), (*_WIDTHS, self.num_angles)):
+            chosen = ((count > low) & (count <= high)).nonzero()[:, 0]
+            steps = torch.arange(min(high, self.num_angles), device=self.device)
+            for part in chosen.split(max(1, _BLOCK[self.device.type] // len(steps))):
+                self._places(match[part], point[part], first[part], count[part], steps)
+
+    def _near_pairs(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Matches and points where the point lies in the cylinder and the circle comes within its distances."""
+        x = self.points[:, 0] - self.center[rows, 0, None]
+        y = self.points[:, 1] - self.center[rows, 1, None]
+        squared = x.mul_(x).add_(y.mul_(y))
+        inside = squared <= (self.radius[rows] ** 2)[:, None]
+        distance = squared.sqrt_()
+        level_near, level_far = self._level(self.near, 0.0), self._level(self.far, -1.0)
+        radius = self.radius[rows, None]
+        inside &= (radius - distance <= level_far) & (radius + distance >= level_near)
+        match, point = inside.nonzero(as_tuple=True)
+        return rows[match], point
+
+    def _level(self, squared: Tensor, none: float) -> Tensor:
+        """The level part of the distances of which the squares are given, with a little room for rounding."""
+        left = squared - self.lift**2
+        return torch.where(left >= 0, left.clamp_min(0).sqrt() * (1.001 if none < 0 else 0.999), none)
+
+    def _arcs(self, match: Tensor, point: Tensor) -> tuple[Tensor, Tensor]:
+        """First place and number of places of each pair's arc: from a point (rho, theta) in a circle of radius R, the ray
+        of azimuth a meets it at the angle a + asin(rho / R sin(theta - a)).
+        """
+        offset = self.points[point] - self.center[match]
+        ratio = offset.norm(dim=1) / self.radius[match]
+        theta = torch.atan2(offset[:, 1], offset[:, 0])
+        spread = self.spread[point]
+        azimuth = self.azimuth[point]
+        begin, end = (a + torch.asin((ratio * torch.sin(theta - a)).clamp(-1, 1)) for a in (azimuth - spread, azimuth + spread))
+        step = 2 * np.pi / self.num_angles
+        first = torch.ceil(begin / step - 0.01)
+        count = (torch.floor(end / step + 0.01) - first + 1).clamp(0, self.num_angles)
+        count = torch.where(spread >= np.pi, float(self.num_angles), count)
+        return first.long() % self.num_angles, count.int()
+
+    def _places(self, match: Tensor, point: Tensor, first: Tensor, count: Tensor, steps: Tensor) -> None:
+        """Test, project and add (n, S) places of arcs of at most S steps."""
+        place = (first[:, None] + steps) % self.num_angles
+        cos, sin = self.cos[place], self.sin[place]
+        x, y = (self.points[point] - self.center[match]).unbind(1)
+        radius, lift = self.radius[match], self.lift[point]
+        along = x[:, None] * cos + y[:, None] * sin
+        squared = (radius**2 + x**2 + y**2 + lift**2)[:, None] - 2 * radius[:, None] * along
+        nx, ny, nz = self.direction[point].unbind(1)
+        facing = radius[:, None] * (nx[:, None] * cos + ny[:, None] * sin) - (nx * x + ny * y + nz * lift)[:, None]
+        seen = (squared > self.near[point, None]) & (squared < self.far[point, None]) & (steps < count[:, None])
+        seen &= facing >= self.cosine[point, None] * squared.clamp_min(0).sqrt()
+        pair, step = seen.nonzero(as_tuple=True)
+        place, along, lift, match, point = place[pair, step], along[pair, step], lift[pair], match[pair], point[pair]
+        side = x[pair] * sin[pair, step] - y[pair] * cos[pair, step]
+        self._project(match, point, place, torch.stack([radius[pair] - along, side, lift], dim=1))
+
+    def _project(self, match: Tensor, point: Tensor, place: Tensor, ahead: Tensor) -> None:
+        """Add what points ``ahead`` (N, 3), towards, to the left and up from the camera, meet in the image."""
+        u, v, depth = (self.projection[match] * ahead[:, None]).sum(dim=2).unbind(1)
+        u, v = torch.round(u / depth), torch.round(v / depth)
+        inside = (depth > _MIN_DEPTH_M) & (u >= 0) & (u < self.width) & (v >= 0) & (v < self.height)
+        chosen = inside.nonzero()[:, 0]
+        pixel = (v[chosen] * self.width + u[chosen]).long()
+        value = self.values[self.row[point[chosen]] + self.pixels[pixel]] * self.confidence[pixel] * self.weights[point[chosen]]
+        where = match[chosen] * self.num_angles + place[chosen]
+        self.scores.view(-1).index_add_(0, where, value)
+        self.visible.view(-1).index_add_(0, where, torch.ones_like(value))
+
+
+def _azimuth_spread(cloud: LabelledCloud) -> Array:
+    """How far (P,) rad the azimuth of a direction in each point's cone may be from that of the cone's axis; pi: any way."""
+    level = np.linalg.norm(cloud.direction[:, :2], axis=1)
+    sine = np.sin(np.minimum(cloud.half_angle, np.pi / 2))
+    inside = (cloud.half_angle < np.pi / 2) & (sine < level)
+    return np.where(inside, np.arcsin(np.minimum(sine / np.maximum(level, 1e-12), 1.0)), np.pi)

@@ -1,0 +1,143 @@
+"""GSMC, Geometric-Semantic Match Consistency (PAPER 3.4; Toft et al. 2018): what the labels see around each match.
+
+With gravity and the camera's height known, a match leaves the camera on a circle around its point. From each place on the
+circle the map says which points are visible and where they project; a match is as good as the labels that are met there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from core.errors import InputError
+from core.geometry import Array
+from core.localizer.affinity import log_affinity, match_probabilities
+from core.localizer.circle import Circles, circles_of_matches
+from core.localizer.circle_scores import LabelledCloud, score_circles
+from core.localizer.gravity import map_gravity, near_enough, resolve_prior
+from core.localizer.label_plane import label_plane
+from core.localizer.methods import MethodInput, require_labels, stationary_labels
+from core.records import Consistency, Matches2D3D, setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class GsmcConfig:
+    num_angles: int = setting(360, minimum=8, maximum=3600, help="places on the circle of a match")
+    distance_slack: float = setting(
+        1.1, minimum=1.0, maximum=10.0, help="a point is visible up to this many times the distances it was mapped from"
+    )
+    angle_slack_deg: float = setting(
+        5.0, unit="deg", minimum=0.0, maximum=180.0, help="a point is visible this far beside the views it was mapped from"
+    )
+    min_visible: int = setting(
+        10, minimum=0, maximum=100_000, help="a place from which fewer points are visible scores nothing"
+    )
+    tempering: float = setting(
+        0.1, minimum=0.0, maximum=1.0, help="what one point's evidence counts (soft): neighbours say much the same"
+    )
+    device: str = setting("cpu", help="where to compute: cpu or cuda")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CircleScores:
+    """One match's circle: ``angles_rad`` (A,), camera centres ``positions`` (A, 3) in the world, ``scores`` (A,) and
+    ``num_visible`` (A,) points. Positions are NaN and scores 0 where the match leaves the camera no place.
+    """
+
+    angles_rad: Array
+    positions: Array
+    scores: Array
+    num_visible: Array
+
+
+def gsmc(given: MethodInput) -> Consistency:
+    """Weigh each match by the number of visible points that project on their own label, from the best place.
+
+    All matches may be inliers; those of weight 0 are never drawn. Points of labels that do not stay are ignored.
+    Raises InputError where labels, visibility, gravity or height are not there.
+    """
+    return _consistency(given, soft=False)
+
+
+def gsmc_soft(given: MethodInput) -> Consistency:
+    """Weigh each match by the summed log-likelihood ratios of the labels that are met, and by its own (see ``affinity``)."""
+    return _consistency(given, soft=True)
+
+
+def _consistency(given: MethodInput, soft: bool) -> Consistency:
+    scores, visible, _ = _scores(given, soft)
+    best = scores.argmax(axis=1)
+    rows = np.arange(len(best))
+    return Consistency(
+        keep=near_enough(given.query, given.scene_map, given.matches.point_ids),
+        weights=_drawing_weights(given, scores[rows, best], soft),
+        best_angle_rad=2 * np.pi * best / given.config.gsmc.num_angles,
+        num_visible=visible[rows, best],
+    )
+
+
+def _drawing_weights(given: MethodInput, best: Array, soft: bool) -> Array:
+    if not soft:
+        return best
+    config = given.config.gsmc
+    evidence = np.exp(np.clip((best - best.max(initial=0)) * config.tempering, -30, 0))
+    return np.where(best > 0, evidence * match_probabilities(given), 0)
+
+
+def match_circle(match: int, given: MethodInput) -> CircleScores:
+    """Score the circle of the match of this index, to show it; with affinities where the method is ``gsmc-soft``."""
+    chosen = replace(given, matches=_part(given.matches, slice(match, match + 1)))
+    scores, visible, circles = _scores(chosen, soft=given.config.method == "gsmc-soft")
+    angles = 2 * np.pi * np.arange(given.config.gsmc.num_angles) / given.config.gsmc.num_angles
+    around = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    level = circles.points[0, :2] + circles.radius[0] * around
+    positions = np.hstack([level, np.full((len(angles), 1), circles.height)]) @ circles.upright_from_world
+    return CircleScores(angles, positions, scores[0], visible[0])
+
+
+def _same_label(given: MethodInput) -> Array:
+    """What a point label (row) counts for a query label (column): 1 for itself, if it stays where it is (K, K) f32."""
+    labels, _ = require_labels(given)
+    stays = stationary_labels(given)
+    return np.diag(np.ones(labels.num_labels) if stays is None else stays).astype(np.float32)
+
+
+def _scores(given: MethodInput, soft: bool) -> tuple[Array, Array, Circles]:
+    """Scores (M, A) f32 and visible points (M, A) i32 on the circles of all matches."""
+    labels, points = require_labels(given)
+    values = log_affinity(given) if soft else _same_label(given)
+    config, scene_map = given.config.gsmc, given.scene_map
+    visibility = scene_map.visibility
+    if visibility is None:
+        raise InputError(
+            f"{given.query.path}: the method {given.config.method!r} needs a map that knows from where its points were seen; "
+            "build it again from its images"
+        )
+    prior = resolve_prior(given)
+    circles = circles_of_matches(
+        given.matches, scene_map, visibility, given.query.camera, prior, map_gravity(scene_map), config.distance_slack
+    )
+    use = visibility.max_distance > 0
+    stays = stationary_labels(given)
+    if stays is not None:
+        use &= stays[points.labels]
+    use &= np.isfinite(scene_map.points3D).all(axis=1)
+    rows = np.flatnonzero(use)
+    rows = rows[near_enough(given.query, scene_map, rows, config.distance_slack)]
+    cloud = LabelledCloud(
+        points=scene_map.points3D[rows] @ circles.upright_from_world.T,
+        direction=visibility.direction[rows] @ circles.upright_from_world.T,
+        half_angle=visibility.angle_rad[rows] / 2 + np.radians(config.angle_slack_deg),
+        near=visibility.min_distance[rows] / config.distance_slack,
+        far=visibility.max_distance[rows] * config.distance_slack,
+        labels=points.labels[rows].astype(np.int64),
+        weights=points.vote_share[rows] if soft else np.ones(len(rows)),
+    )
+    plane = label_plane(labels if soft else replace(labels, confidence=None), given.query.camera)
+    scores, visible = score_circles(circles, cloud, plane, values, config.num_angles, config.min_visible, config.device)
+    return scores, visible, circles
+
+
+def _part(matches: Matches2D3D, rows: slice) -> Matches2D3D:
+    return Matches2D3D(*(getattr(matches, name)[rows] for name in matches.__dataclass_fields__))
