@@ -26,6 +26,11 @@ _LIMITS = [f"{metres:g} m, {degrees:g}°" for metres, degrees in THRESHOLDS]
 _POSITION_TICKS = (0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10)
 _ROTATION_TICKS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 20)
 _CURVE_STEPS = 80
+_EXPLAIN = (
+    f"<p>Percent of the queries whose pose lies within ({'), ('.join(_LIMITS)}) of the truth; a missing pose counts as a "
+    "failure. Below each: the 95 % interval of the middle number, and in brackets what the paper reports for a method of "
+    "this kind on Extended CMU Seasons. Its places and photographs are others: a yardstick, not a competitor.</p>"
+)
 
 
 def evaluation_report(
@@ -50,16 +55,8 @@ def _main_tables(pooled: Sequence[TableRow], num_labels: Mapping[str, int]) -> l
     for condition, words in ((CHANGED, "Conditions other than the map's"), (ALL, "All conditions")):
         chosen = [row for row in pooled if row.condition == condition]
         if chosen:
-            parts += [f"<h2>{words}</h2>", _explain(), _kinds_table(chosen, num_labels)]
+            parts += [f"<h2>{words}</h2>", "" if parts else _EXPLAIN, _kinds_table(chosen, num_labels)]
     return parts
-
-
-def _explain() -> str:
-    return (
-        f"<p>Percent of the queries whose pose lies within {', '.join(_LIMITS)} of the truth; a missing pose counts as a "
-        "failure. Below each: the 95 % interval of the middle number, and in brackets what the paper reports for a method "
-        "of this kind on Extended CMU Seasons. Its places and photographs are others: a yardstick, not a competitor.</p>"
-    )
 
 
 def _kinds_table(rows: Sequence[TableRow], num_labels: Mapping[str, int]) -> str:
@@ -169,6 +166,8 @@ def _condition_tables(pooled: Sequence[TableRow]) -> list[str]:
     ]
     for kind in dict.fromkeys(row.kind for row in pooled):
         own = [row for row in pooled if row.kind == kind and row.condition not in (ALL, CHANGED)]
+        places = list(dict.fromkeys(row.condition for row in own))
+        own.sort(key=lambda row: places.index(row.condition))
         header = ["condition", "method", "queries", "no pose", *_LIMITS, "median, m", "median, °", "inliers, %", "s a query"]
         parts += [f"<h3>{escape(kind or 'scene')}</h3>", table(header, [_condition_cells(row) for row in own], 2)]
     return parts
