@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
-from fgsn_viewer.commands import drain, say
+from core.errors import InputError
+from core.steps import finish
+from fgsn_viewer.commands import drain, progress, say
 
 
 def train_world(options: argparse.Namespace) -> int:
@@ -15,6 +25,171 @@ def train_world(options: argparse.Namespace) -> int:
     drain(steps, options)
     say(options, {"models": str(options.out)}, str(options.out))
     return 0
+
+
+def train(options: argparse.Namespace) -> int:
+    """Train or go on with a run; Ctrl-C and the scheduler's SIGTERM keep what was reached."""
+    from core.engine.distributed import process_group
+
+    run = _stored_run(options) if options.resume and options.data is None else _new_run(options)
+    if options.settings:
+        from core.engine.settings import listed
+
+        say(options, {name: value for name, value, _ in listed(run["config"])}, _settings_table(run["config"]))
+        return 0
+    with process_group(options.device) as group:
+        path = _train_until_stopped(run, options, group)
+        if group.leads:
+            say(options, {"weights": str(path), "run": str(options.out)}, f"{path}: the best network of the run")
+    return 0
+
+
+def _train_until_stopped(run: dict[str, Any], options: argparse.Namespace, group: Any) -> Path:
+    from core.engine.runs import train_run
+    from core.engine.season_data import notes_of, open_pair_data
+
+    origin = run.pop("origin")
+    data = open_pair_data(origin["paths"], origin["weights"], short_side=origin["short_side"])
+    for note in notes_of(data) if group.leads else ():
+        sys.stderr.write(f"{note}\n")
+    steps = train_run(
+        data=data, out=options.out, resume=options.resume, device=options.device, group=group, origin=origin, **run
+    )
+    show = _throttled(options) if group.leads else lambda step: None
+    stop = threading.Event()
+    with _signals(stop):
+        try:
+            return finish(_until(steps, stop), show)
+        except KeyboardInterrupt:
+            sys.stderr.write(f"\n{options.out}: stopped; `train --resume --out {options.out}` goes on\n")
+            raise
+        except InputError as error:
+            if (options.out / "run.json").is_file():
+                raise InputError(f"{error}; what {options.out} holds is whole, --resume goes on with it") from error
+            raise
+
+
+def _until(steps: Generator[Any, None, Any], stop: threading.Event) -> Generator[Any, None, Any]:
+    """The steps, until somebody wants to stop: then close them, which keeps what was reached."""
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as done:
+            return done.value
+        yield step
+        if stop.is_set():
+            steps.close()
+            raise KeyboardInterrupt
+
+
+@contextmanager
+def _signals(stop: threading.Event) -> Iterator[None]:
+    """Turn the first Ctrl-C or SIGTERM into a wish to stop; the second Ctrl-C ends at once."""
+
+    def wish(number: int, _frame: Any) -> None:
+        stop.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    old = {number: signal.signal(number, wish) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+def _throttled(options: argparse.Namespace, seconds: float = 5.0) -> Callable[[Any], None]:
+    """Show every step on a terminal, elsewhere one in ``seconds``; never leave out a validation."""
+    last = -seconds
+
+    def show(step: Any) -> None:
+        nonlocal last
+        if sys.stderr.isatty() or time.monotonic() - last >= seconds or step.message.startswith("validation after"):
+            last = time.monotonic()
+            progress(options, step)
+
+    return show
+
+
+def _stored_run(options: argparse.Namespace) -> dict[str, Any]:
+    """What a run in a folder was made with."""
+    from core.engine.fgsn_config import FGSNConfig
+    from core.engine.run_folder import RunFolder
+    from core.engine.runs import RunConfig
+    from core.engine.settings import restored
+
+    stored = RunFolder(options.out).settings()
+    return {
+        "weights": stored["init"]["path"],
+        "origin": {name: value for name, value in stored["data"].items() if name != "num_views"},
+        "config": restored(FGSNConfig(), stored["config"]),
+        "run": restored(RunConfig(), stored["run"]),
+        "seed": stored["seed"],
+    }
+
+
+def _new_run(options: argparse.Namespace) -> dict[str, Any]:
+    """What the options ask for."""
+    from core.engine.runs import RunConfig
+    from core.engine.settings import check_ranges
+
+    if not options.settings and (not options.data or not options.init):
+        raise InputError("train needs --data and --init, or --resume with a run's folder")
+    watched = {
+        "validate_every": options.validate_every,
+        "validation_share": options.validation_share,
+        "validation_pairs": options.validation_pairs,
+        "official_layout": not options.no_official,
+        "tensorboard": options.tensorboard,
+    }
+    run = RunConfig(**{name: value for name, value in watched.items() if value is not None})
+    config = _training_config(options)
+    check_ranges(config)
+    check_ranges(run)
+    if config.crops == "centred" and options.short_side is None and options.init:
+        from core.engine.runs import start_network
+
+        options.short_side = start_network(options.init)[1].preprocessing.short_side
+    origin = {
+        "paths": [str(path.resolve()) for path in options.data or ()],
+        "weights": options.data_weights,
+        "short_side": options.short_side,
+    }
+    init = options.init if options.init is None or not Path(options.init).exists() else str(Path(options.init).resolve())
+    return {"weights": init, "origin": origin, "config": config, "run": run, "seed": options.seed}
+
+
+def _training_config(options: argparse.Namespace) -> Any:
+    from core.engine.fgsn_config import FGSNConfig
+    from core.engine.models import ShippedConfig
+    from core.engine.settings import changed
+
+    config = FGSNConfig() if options.recipe == "paper" else ShippedConfig().fgsn
+    given = {
+        "clusters.num_clusters": options.clusters,
+        "optimization.iterations": options.iterations,
+        "optimization.batch_size": options.batch_size,
+        "optimization.accumulate": options.accumulate,
+        "optimization.learning_rate": options.rate,
+        "optimization.precision": options.precision,
+        "augmentation.crop": options.crop,
+        "recluster_every": options.recluster_every,
+    }
+    pairs = [(name, str(value)) for name, value in given.items() if value is not None]
+    for text in options.set:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise InputError(f"--set {text}: expected NAME=VALUE, as labels=image")
+        pairs.append((name, value))
+    for name, value in pairs:
+        config = changed(config, name, value)
+    return config
+
+
+def _settings_table(config: Any) -> str:
+    from core.engine.settings import listed
+
+    return "\n".join(f"{name}={value}  {help}" for name, value, help in listed(config))
 
 
 def train_classes(options: argparse.Namespace) -> int:

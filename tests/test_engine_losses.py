@@ -96,6 +96,14 @@ def test_points_fall_into_the_cell_whose_centre_is_nearest():
     assert cells.tolist() == [[0, 0], [0, 1], [1, 0], [2, 1], [0, 1]]
 
 
+def test_validation_losses_are_a_divergence_and_a_distance_with_a_floor():
+    scores, others = torch.tensor([[0.0, 1.0, 3.0]]), torch.tensor([[1.0, 1.0, 0.0]])
+    p, q = (np.exp(s) / np.exp(s).sum() for s in (scores.numpy()[0], others.numpy()[0]))
+    assert losses.softmax_divergence(scores, others).tolist() == pytest.approx([(p * np.log(p / q)).sum()], rel=1e-5)
+    features, there = torch.tensor([[3.0, 0, 0, 0], [1, 0, 0, 0]]), torch.zeros(2, 4)
+    assert losses.feature_distances(features, there).tolist() == pytest.approx([9, 0.64 * 4])
+
+
 def test_usage_entropy_is_largest_for_even_use():
     even = torch.zeros(1, 4, 2, 3)
     single = torch.zeros(1, 4, 2, 3)
@@ -125,7 +133,7 @@ def three_pairs(turn=(True, True, True), links=()):
     labels = random_labels(7, (3, 3, 4))
     shares = torch.ones(3, 1, 3, 4)
     shares[1] = 0
-    cells = MatchCells(*ROWS[:, :3].unbind(1), ROWS[:, 3:], torch.ones(len(ROWS), 1))
+    cells = MatchCells(*ROWS[:, :3].unbind(1), ROWS[:, 3:], torch.ones(len(ROWS), 1), torch.ones(len(ROWS)))
     return PairBatch(
         images=torch.zeros(3, 3, 9, 9),
         is_reference=torch.tensor([True, False, True]),

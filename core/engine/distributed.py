@@ -65,19 +65,6 @@ class Group:
         distributed.all_reduce(numbers)
         return dict(zip(values, (numbers / self.size).tolist(), strict=True))
 
-    def share(self, values: Tensor | None) -> Tensor:
-        """Give everyone the tensor of process 0; the others pass None."""
-        if self.size == 1:
-            return values
-        shape = torch.zeros(8, dtype=torch.long, device=self._device)
-        if self.leads:
-            shape[: values.ndim + 1] = torch.tensor([values.ndim, *values.shape])
-        distributed.broadcast(shape, 0)
-        ndim, *sides = shape.tolist()
-        whole = values.to(self._device, torch.float32) if self.leads else torch.zeros(sides[:ndim], device=self._device)
-        distributed.broadcast(whole.contiguous(), 0)
-        return whole
-
     def wait(self) -> None:
         """Go on when every process has come here."""
         if self.size > 1:

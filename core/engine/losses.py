@@ -17,7 +17,8 @@ HINGE_MARGIN = 0.8
 @dataclass(frozen=True, slots=True, eq=False)
 class MatchCells:
     """Where matches fall in a batch of label maps: ``image``, ``y``, ``x`` (M,) i64; what the reference is there:
-    ``label`` (M, T) i64 with shares ``share`` (M, T) f32 that add up to 1. T = 1 for hard labels.
+    ``label`` (M, T) i64 with shares ``share`` (M, T) f32 that add up to 1. T = 1 for hard labels. ``weight`` (M,) f32 of
+    the correspondences: validation heeds it, training does not (PAPER 2.1).
     """
 
     image: Tensor
@@ -25,13 +26,14 @@ class MatchCells:
     x: Tensor
     label: Tensor
     share: Tensor
+    weight: Tensor
 
     def __len__(self) -> int:
         return len(self.label)
 
     def chosen(self, rows: Tensor) -> MatchCells:
         """Only these rows: an index or a mask (M,) bool."""
-        return MatchCells(*(getattr(self, name)[rows] for name in ("image", "y", "x", "label", "share")))
+        return MatchCells(*(getattr(self, name)[rows] for name in ("image", "y", "x", "label", "share", "weight")))
 
     def of(self, maps: Tensor) -> Tensor:
         """Values (M, C) f32 of maps (N, C, h, w) at the cells."""
@@ -87,6 +89,17 @@ def cells_of_points(points: Tensor, size: int | tuple[int, int], cells: tuple[in
     scale = points.new_tensor([(cells[1] - 1) / max(1, width - 1), (cells[0] - 1) / max(1, height - 1)])
     limit = torch.tensor([cells[1] - 1, cells[0] - 1], device=points.device)
     return torch.minimum((points * scale).round().long().clamp(min=0), limit)
+
+
+def softmax_divergence(scores: Tensor, others: Tensor) -> Tensor:
+    """KL(softmax(scores) || softmax(others)) of every row (R,) in nats; both (R, K)."""
+    log_p, log_q = scores.float().log_softmax(1), others.float().log_softmax(1)
+    return (log_p.exp() * (log_p - log_q)).sum(1)
+
+
+def feature_distances(features: Tensor, others: Tensor) -> Tensor:
+    """max(|f - g|^2, 0.64 D) of every match (M,), features (M, D): the published validation loss, floor and all (PAPER 2.5)."""
+    return (features - others).square().sum(1).clamp(min=0.64 * features.shape[1])
 
 
 def usage_entropy(logits: Tensor) -> Tensor:

@@ -91,7 +91,7 @@ class StepRecord:
     parts: dict[str, float] = field(default_factory=dict)
 
 
-class TrainingError(RuntimeError):
+class TrainingError(InputError):
     """Training went wrong by itself, for instance the loss is no longer a number."""
 
 
@@ -159,7 +159,7 @@ class Stepper:
         self.network, self.config, self.seed = network, config, seed
         self.round_start, self.group = round_start, group
         self._loss_of_draw = loss_of_draw
-        self._optimizer = build_optimizer(network, config)
+        self.optimizer = build_optimizer(network, config)
         self._device = next(network.parameters()).device.type
         self._scaler = torch.amp.GradScaler(self._device, enabled=config.precision == "fp16")
         self._clock = [time.monotonic()]
@@ -168,7 +168,7 @@ class Stepper:
     def step(self, step: int, last: int) -> StepRecord:
         """Take step ``step`` of a span that ends before ``last``; TrainingError when the loss is not a number."""
         self._set_rates(step)
-        self._optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         count = self.config.accumulate
         draws = [(step * count + part) * self.group.size + self.group.rank for part in range(count)]
         values = self.group.mean(_mean([self._backward(draw) for draw in draws]))
@@ -181,19 +181,23 @@ class Stepper:
     def tensors(self) -> dict[str, Tensor]:
         """Everything that the next step depends on."""
         scaling = {f"scaler.{name}": torch.tensor(float(value)) for name, value in self._scaler.state_dict().items()}
-        return network_tensors(self.network) | optimizer_tensors(self._optimizer) | scaling
+        return network_tensors(self.network) | optimizer_tensors(self.optimizer) | scaling
 
     def restore(self, path: Path, tensors: dict[str, Tensor]) -> None:
         """Take back ``tensors`` that were read from ``path``."""
         restore_network(path, self.network, tensors)
-        restore_optimizer(self._optimizer, tensors)
+        restore_optimizer(self.optimizer, tensors)
         if self._scaler.is_enabled():
             state = self._scaler.state_dict()
             self._scaler.load_state_dict({name: type(old)(tensors[f"scaler.{name}"]) for name, old in state.items()})
 
+    def rate(self, step: int) -> float:
+        """The body's learning rate at a step."""
+        return scheduled_rate(self.config, step, self.round_start)
+
     def _set_rates(self, step: int) -> None:
-        rate, head = scheduled_rate(self.config, step, self.round_start), head_factor(self.config, step)
-        for group in self._optimizer.param_groups:
+        rate, head = self.rate(step), head_factor(self.config, step)
+        for group in self.optimizer.param_groups:
             group["lr"] = rate * group["factor"] * (head if group["head"] else 1.0)
 
     def _backward(self, draw: int) -> dict[str, float]:
@@ -205,10 +209,10 @@ class Stepper:
 
     def _update(self) -> None:
         self.group.average_gradients(self.network)  # before unscaling: all processes must see the same overflow
-        self._scaler.unscale_(self._optimizer)
+        self._scaler.unscale_(self.optimizer)
         if self.config.max_gradient:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.config.max_gradient)
-        self._scaler.step(self._optimizer)
+        self._scaler.step(self.optimizer)
         self._scaler.update()
         if not self.config.frozen_norm:
             self.group.average_statistics(self.network)
@@ -219,11 +223,11 @@ class Stepper:
         images = self.config.batch_size * self.config.accumulate * self.group.size
         loss, left = values["loss"], seconds * (last - step - 1)
         return StepRecord(
-            message=f"step {step + 1} of {self.config.iterations}: loss {loss:.3f}",
+            message=f"step {step + 1} of {self.config.iterations}: loss {loss:.3f}, {_words(left)} left",
             fraction=(step + 1) / self.config.iterations,
             step=step,
             loss=loss,
-            learning_rate=scheduled_rate(self.config, step, self.round_start),
+            learning_rate=self.rate(step),
             images_per_second=images / max(seconds, 1e-9),
             seconds_left=left,
             parts={name: value for name, value in values.items() if name != "loss"},
@@ -237,6 +241,14 @@ def seeded(seed: int, device: str) -> Iterator[None]:
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         yield
+
+
+def _words(seconds: float) -> str:
+    """A length of time for people: 2 h 5 min, 3 min, 40 s."""
+    minutes = round(seconds / 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes} min" if minutes >= 2 else f"{seconds:.0f} s"
 
 
 def _mean(rows: list[dict[str, float]]) -> dict[str, float]:

@@ -209,7 +209,7 @@ def pair_batch(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Item:
-    """One crop: ``image``; dense ``labels``, ``shares`` (h, w, T); its matches: ``cells`` (M, 2), ``label``, ``share`` (M, T)."""
+    """One crop with its dense ``labels`` and ``shares`` (h, w, T); its matches: ``cells`` (M, 2) x, y and what they are."""
 
     image: Array
     labels: Array
@@ -217,6 +217,7 @@ class _Item:
     cells: Array
     label: Array
     share: Array
+    weight: Array
 
 
 def _item(
@@ -235,7 +236,8 @@ def _item(
     if end == 0 and config.soft_targets == "other":
         share, shares = _hardened(share), _hardened(shares)
     image = crop_pixels(pair.image(end), matrix, crop, preprocessing.fit)
-    return _Item(image, labels, shares, cells.numpy(), label[labelled], share[labelled])
+    weight = pair.view.correspondences[pair.other - 1].weights[inside][labelled]
+    return _Item(image, labels, shares, cells.numpy(), label[labelled], share[labelled], weight)
 
 
 def _dense(placed: PlacedTargets, matrix: Array, crop: int, side: int) -> tuple[Array, Array]:
@@ -256,8 +258,9 @@ def _hardened(shares: Array) -> Array:
 
 def _joined_cells(items: list[_Item]) -> MatchCells:
     image = np.repeat(np.arange(len(items)), [len(item.cells) for item in items])
-    cells, label, share = (np.concatenate([getattr(item, name) for item in items]) for name in ("cells", "label", "share"))
-    return MatchCells(*map(torch.from_numpy, (image, cells[:, 1].copy(), cells[:, 0].copy(), label, share)))
+    names = ("cells", "label", "share", "weight")
+    cells, *what = (np.concatenate([getattr(item, name) for item in items]) for name in names)
+    return MatchCells(*map(torch.from_numpy, (image, cells[:, 1].copy(), cells[:, 0].copy(), *what)))
 
 
 def _changed(images: Tensor, is_reference: Tensor, config: FGSNConfig, generator: torch.Generator) -> Tensor:

@@ -31,7 +31,7 @@ def available_weights() -> dict[str, Path]:
 
 
 def load_segmenter(weights: str | Path, device: str = "auto", precision: str = "fast") -> Segmenter:
-    """Load a shipped network by name, or any weight file by path.
+    """Load a shipped network by name, or any weight file or folder of a run by path.
 
     ``precision`` "exact": f32; "fast": the quickest format of the device, for at least 99 % of the same labels.
     Raises WeightsError for unknown names and files that do not fit, InputError for devices that are not there.
@@ -45,7 +45,7 @@ def _find(weights: str | Path) -> Path:
     shipped = available_weights()
     if str(weights) in shipped:
         return shipped[str(weights)]
-    if Path(weights).is_file():
+    if Path(weights).exists():
         return Path(weights)
     names = ", ".join(shipped) or "none"
     raise WeightsError(f"{weights}: neither a weight file nor the name of a shipped network; shipped: {names}")

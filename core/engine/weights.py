@@ -11,10 +11,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from core.engine.network import PSPNet, PSPNetConfig, official_config
+from core.engine.weight_folders import weight_file
 from core.errors import WeightsError
 from core.images import write_atomic
 
@@ -88,15 +89,15 @@ class NetworkInfo:
 
 
 def load_network(path: str | Path) -> tuple[PSPNet, NetworkInfo]:
-    """Load a network in eval mode on the CPU, f32, from a bare official ``.pth`` or a ``.safetensors`` file.
+    """Load a network in eval mode on the CPU, f32, from a bare official ``.pth``, a ``.safetensors`` file or a run's folder.
 
     The official files say nothing about themselves: the number of labels and the base come from the weights, the
     vocabulary is the file's stem. Raises FileNotFoundError, or WeightsError that says what does not fit.
     """
-    path = Path(path)
+    path = weight_file(Path(path))
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such weight file")
-    state, metadata = _read_safetensors(path) if path.suffix == ".safetensors" else (_read_pth(path), {})
+    state, metadata = _read_safetensors(path) if path.suffix == ".safetensors" else (_read_pth(path), _beside(path))
     state = {_official_name(name): tensor for name, tensor in state.items()}
     info = _read_info(path, metadata[FORMAT]) if FORMAT in metadata else _official_info(path, state)
     with torch.device("meta"):
@@ -119,10 +120,21 @@ def save_network(path: str | Path, network: PSPNet, info: NetworkInfo, dtype: to
         for name, tensor in network.state_dict().items()
         if not name.endswith("num_batches_tracked")
     }
-    described = {"vocabulary": info.vocabulary, "names": info.names}
-    sections = {"config": asdict(info.config), "preprocessing": asdict(info.preprocessing), "labels": described}
-    metadata = {FORMAT: json.dumps(sections, sort_keys=True)}  # one entry: safetensors writes several in any order
-    write_atomic(path, lambda temporary: save_file(state, temporary, metadata=metadata))
+    metadata = {FORMAT: described(info)}  # one entry: safetensors writes several in any order
+    write_atomic(path, lambda temporary: Path(temporary).write_bytes(save(state, metadata)))  # save_file hides a full disk
+
+
+def described(info: NetworkInfo) -> str:
+    """What a weight file says of itself, as JSON."""
+    labels = {"vocabulary": info.vocabulary, "names": info.names}
+    sections = {"config": asdict(info.config), "preprocessing": asdict(info.preprocessing), "labels": labels}
+    return json.dumps(sections, sort_keys=True)
+
+
+def _beside(path: Path) -> dict[str, str]:
+    """The description of a ``.pth`` that our training wrote; empty for others."""
+    file = path.with_suffix(".json")
+    return {FORMAT: file.read_text(encoding="utf-8")} if file.is_file() else {}
 
 
 def _read_pth(path: Path) -> dict[str, Tensor]:
