@@ -1,7 +1,7 @@
 """A scene on disk that is localized in a moment: one textured view, queries of it and queries of nothing; a toy network."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from core.geometry import Camera, Rigid3d
 from core.images import write_image
 from core.localizer.features import extract_features, quantize_descriptors
 from core.localizer.pipeline import LocalizerConfig
+from core.mapping.visibility import point_visibility
 from core.records import ImageData, LabelMap, Observations, SceneMap
 from core.scene.list_files import write_poses, write_queries
 from core.scene.map_file import save_map
@@ -39,7 +40,8 @@ def write_toy_scene(root, name="Toy street", kind="urban"):
     for k, query in enumerate([*names, *FOUND, *LOST]):
         pixels = texture(9) if query in LOST else np.clip(image.astype(int) - 6 * k, 0, 255).astype(np.uint8)
         write_image(root / "images" / query, pixels)
-    save_map(root / "map", SceneMap(points3D, np.zeros((len(points3D), 3)), images, observations, features.extractor))
+    scene_map = SceneMap(points3D, np.zeros((len(points3D), 3)), images, observations, features.extractor)
+    save_map(root / "map", replace(scene_map, visibility=point_visibility(scene_map)))
     write_queries(root / "queries.txt", dict.fromkeys([*FOUND, *LOST], CAMERA))
     write_poses(root / "poses.txt", dict.fromkeys([*FOUND, *LOST], POSE))
     lines = {"format": "fgsn-scene", "name": name, "kind": kind, "images": "images", "map": "map"}

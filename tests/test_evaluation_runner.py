@@ -164,6 +164,16 @@ def test_priors_of_stated_quality_err_as_stated():
         noisy_prior(replace(query, cam_from_world=None, path="a.png"), 1, 1)
 
 
+def test_a_sequence_is_followed_condition_by_condition(scene, tmp_path):
+    rows = finish(evaluate(toy_job([scene], tmp_path, ["pfsl"]), tmp_path)).rows
+    assert [(row.query, row.method, row.labels) for row in rows] == [(q, "pfsl", "stripes") for q in (*FOUND, *LOST)]
+    assert not any(row.refused for row in rows)
+    assert all(set(row.seconds) == {"labels", "pose"} for row in rows)
+    assert all((row.failure is None) == (row.position_error_m is not None) for row in rows)
+    again = finish(evaluate(toy_job([scene], tmp_path, ["pfsl"]), tmp_path))
+    assert again.num_reused == 5
+
+
 def outside_solver(matches, scene_map, camera, config, seed):
     return POSE if len(matches) > 50 else None
 
@@ -196,5 +206,5 @@ def test_a_cluster_gives_the_same_results_though_a_worker_dies(scene, reference,
 def test_a_scheduler_that_is_not_there_is_named(scene, tmp_path, monkeypatch):
     pytest.importorskip("distributed", reason="the extra [cluster] is not installed")
     monkeypatch.setattr("core.evaluation.cluster._CONNECT_S", 1)
-    with pytest.raises(InputError, match="tcp://127.0.0.1:9: no Dask scheduler answers there"):
+    with pytest.raises(InputError, match=r"tcp://127.0.0.1:9: no Dask scheduler answers there"):
         finish(evaluate(toy_job([scene], tmp_path, ["p3p"]), tmp_path, Workers(scheduler="tcp://127.0.0.1:9")))

@@ -13,10 +13,12 @@ from typing import Any
 from core.errors import InputError
 from core.geometry import Camera, Rigid3d
 from core.localizer.pipeline import METHODS, NEED_LABELS, LocalizerConfig
+from core.localizer.sequence import METHOD as SEQUENCE_METHOD
+from core.localizer.sequence import SequenceConfig
 from core.records import ImageData, LabelMap, LabelStatistics, Localization, Matches2D3D, SceneMap
 
-SEQUENCE_METHOD = "pfsl"
 CORE = Path(__file__).resolve().parents[1]
+_CODE = ("query.py", "sequences.py", "rows.py", "label_store.py", "priors.py", "errors.py")
 Solver = Callable[[Matches2D3D, SceneMap, Camera, LocalizerConfig, int], Rigid3d | None]
 """Another way from matches to a pose, to compare with on the same matches; a function of a module, for other processes."""
 
@@ -47,16 +49,15 @@ class Variant:
     """One line of the table: a method with its settings and its labels.
 
     ``name`` is what the table says; the method is ``config.method``. ``labels`` names a Labelling, or "" for none.
-    ``solve`` replaces the pose estimation by an outside one. ``gravity_error_deg``, ``height_error_m``: the query's
-    prior is the truth with errors of these standard deviations, for studies of what priors must give; None: as it is.
+    ``solve`` replaces the pose estimation by an outside one. ``odometry`` of a sequence: "simulated" or "none".
     """
 
     name: str
     config: LocalizerConfig = field(default_factory=LocalizerConfig)
     labels: str = ""
     solve: Solver | None = None
-    gravity_error_deg: float | None = None
-    height_error_m: float | None = None
+    sequence: SequenceConfig = field(default_factory=SequenceConfig)
+    odometry: str = "simulated"
 
     @property
     def id(self) -> str:
@@ -65,8 +66,14 @@ class Variant:
     def settings(self) -> dict[str, Any]:
         """Everything of the variant that can change a result, as plain values."""
         solver = "" if self.solve is None else f"{self.solve.__module__}.{self.solve.__qualname__}"
-        prior = [self.gravity_error_deg, self.height_error_m]
-        return {"method": self.config.method, "config": asdict(self.config), "solve": solver, "prior": prior}
+        if self.is_sequence:
+            return {"method": self.config.method, "config": asdict(self.sequence), "odometry": self.odometry}
+        return {"method": self.config.method, "config": asdict(self.config), "solve": solver}
+
+    @property
+    def is_sequence(self) -> bool:
+        """Whether whole sequences are evaluated, not single queries."""
+        return self.config.method == SEQUENCE_METHOD
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -154,5 +161,5 @@ def digest(*parts: Any) -> str:
 @cache
 def code_digest() -> str:
     """The name of the code that makes the numbers: results of another version of it are not taken up."""
-    files = sorted([*(CORE / "localizer").glob("*.py"), CORE / "geometry.py", CORE / "evaluation" / "query.py"])
+    files = sorted([*(CORE / "localizer").glob("*.py"), *(CORE / "evaluation" / name for name in _CODE), CORE / "geometry.py"])
     return digest(*(file.read_bytes() for file in files))

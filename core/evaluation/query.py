@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,10 @@ import numpy as np
 
 from core.errors import InputError
 from core.evaluation.errors import pose_error
-from core.evaluation.job import SEQUENCE_METHOD, Answer, Job, Unit, Variant, needs_labels
+from core.evaluation.job import Answer, Job, Unit, Variant, needs_labels
 from core.evaluation.label_store import LabelStore
-from core.evaluation.priors import noisy_prior
 from core.evaluation.rows import row_of, row_to_json
+from core.evaluation.sequences import evaluate_sequence
 from core.localizer.batch import refused
 from core.localizer.pipeline import LocalizerConfig, Prepared, localize_prepared, prepare, rank_references
 from core.localizer.ransac import reprojection_errors
@@ -58,9 +57,7 @@ class Desk:
 def evaluate_unit(desk: Desk, unit: Unit) -> Generator[Progress, None, list[dict[str, Any]]]:
     """Do a unit; return its journal entries. What cannot be used is an answer that says so, never an exception."""
     variants = [desk.job.variant(variant_id) for variant_id in unit.variants]
-    if variants[0].config.method == SEQUENCE_METHOD:
-        from core.evaluation.sequences import evaluate_sequence
-
+    if variants[0].is_sequence:
         return (yield from evaluate_sequence(desk, unit, variants[0]))
     entries = []
     for name, keys in zip(unit.queries, unit.keys, strict=True):
@@ -112,7 +109,6 @@ def _answer(
     if isinstance(prepared, str):
         return Answer(refused(query, prepared, variant.config.method, desk.job.seed), {}, refused=True)
     ready, seconds = prepared
-    ready = replace(ready, query=query_with_prior(variant, query, desk.job.seed))
     try:
         scene_map = desk.scene_map(path, variant.labels)
         labels, statistics, seconds = None, None, dict(seconds)
@@ -128,13 +124,6 @@ def _answer(
     except (InputError, OSError) as error:
         return Answer(refused(query, str(error), variant.config.method, desk.job.seed), {}, refused=True)
     return Answer(found, seconds)
-
-
-def query_with_prior(variant: Variant, query: ImageData, seed: int) -> ImageData:
-    """The query, with the truth and stated errors as its prior where the variant asks for that."""
-    if variant.gravity_error_deg is None and variant.height_error_m is None:
-        return query
-    return replace(query, prior=noisy_prior(query, variant.gravity_error_deg or 0.0, variant.height_error_m or 0.0, seed))
 
 
 def solve_outside(prepared: Prepared, scene_map: SceneMap, variant: Variant, seed: int) -> Localization:

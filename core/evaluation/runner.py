@@ -10,7 +10,7 @@ from typing import Any
 
 from core.errors import InputError
 from core.evaluation.cluster import work_on_cluster
-from core.evaluation.job import SEQUENCE_METHOD, Job, Unit, Variant, code_digest, digest
+from core.evaluation.job import Job, Unit, Variant, code_digest, digest
 from core.evaluation.journal import append_journal, read_journal
 from core.evaluation.label_store import map_digest, stored_labels
 from core.evaluation.rows import QueryRow, row_from_json
@@ -112,17 +112,13 @@ def _plan_scene(job: Job, path: Path) -> _Plan:
     table = {
         query.name: {
             variant.id: digest(
-                query.name, drives[query.condition] if _is_sequence(variant) else contents[query.name], settings[variant.id]
+                query.name, drives[query.condition] if variant.is_sequence else contents[query.name], settings[variant.id]
             )
             for variant in job.variants
         }
         for query in queries
     }
     return _Plan(path, scene, queries, table)
-
-
-def _is_sequence(variant: Variant) -> bool:
-    return variant.config.method == SEQUENCE_METHOD
 
 
 def _content(query: ImageData) -> str:
@@ -157,14 +153,14 @@ def _settings_key(job: Job, scene: Scene, variant: Variant) -> str:
 
 def _units(job: Job, plan: _Plan, finished: dict[str, Any]) -> Iterator[Unit]:
     """What is not finished yet: one unit a query, and one a condition for each sequence variant."""
-    singles = [variant for variant in job.variants if not _is_sequence(variant)]
+    singles = [variant for variant in job.variants if not variant.is_sequence]
     for query in plan.queries:
         keys = {variant.id: plan.table[query.name][variant.id] for variant in singles}
         left = tuple(name for name, key in keys.items() if key not in finished)
         if left:
             yield Unit(plan.path, (query.name,), left, (tuple(keys[name] for name in left),))
     for variant in job.variants:
-        if _is_sequence(variant):
+        if variant.is_sequence:
             yield from _sequence_units(variant, plan, finished)
 
 
