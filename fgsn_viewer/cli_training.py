@@ -70,7 +70,9 @@ def _add_train_classes(command) -> None:
     layouts = ("auto", "world", "camvid", "cityscapes", "vistas")
     train.add_argument("--layout", choices=layouts, default="auto", help="how the folders are laid out (default: %(default)s)")
     train.add_argument("--out", type=Path, required=True, metavar="WEIGHTS", help="the weight file to write (.safetensors)")
-    train.add_argument("--init", type=Path, metavar="WEIGHTS", help="the network to begin with; default: a new small one")
+    train.add_argument(
+        "--init", metavar="WEIGHTS", help="network to begin with: a shipped name or a file (default: a new small one)"
+    )
     train.add_argument("--iterations", type=positive_int, default=1500, metavar="N", help="default: %(default)s")
     train.add_argument("--batch-size", type=positive_int, default=16, metavar="N", help="default: %(default)s")
     train.add_argument(

@@ -197,8 +197,10 @@ def train_classes(options: argparse.Namespace) -> int:
     from core.engine.class_training import ClassRun, train_classes
     from core.engine.optimization import OptimizationConfig
     from core.engine.pretraining import PretrainingConfig
+    from core.engine.segmenter import find_weights
 
-    rate = options.rate or (5e-4 if options.init else 2e-3)
+    init = find_weights(options.init) if options.init else None
+    rate = options.rate or (5e-4 if init else 2e-3)
     schedule = OptimizationConfig(
         iterations=options.iterations,
         batch_size=options.batch_size,
@@ -208,7 +210,7 @@ def train_classes(options: argparse.Namespace) -> int:
     )
     config = PretrainingConfig(optimization=schedule, augmentation=AugmentationConfig(crop=options.crop))
     layout = None if options.layout == "auto" else options.layout
-    run = ClassRun(tuple(options.data), layout, options.init, options.short_side)
+    run = ClassRun(tuple(options.data), layout, init, options.short_side)
     scores = drain(train_classes(run, options.out, config, options.seed, options.max_validation), options)
     row = {"weights": str(options.out)} | scores.as_row()
     lines = [f"{name:20} {value:.3f}" for name, value in row["iou"].items() if value is not None]

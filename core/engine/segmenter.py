@@ -37,11 +37,12 @@ def load_segmenter(weights: str | Path, device: str = "auto", precision: str = "
     Raises WeightsError for unknown names and files that do not fit, InputError for devices that are not there.
     """
     compute = choose_device(device, precision)
-    network, info = load_network(_find(weights))
+    network, info = load_network(find_weights(weights))
     return Segmenter(network, info, compute)
 
 
-def _find(weights: str | Path) -> Path:
+def find_weights(weights: str | Path) -> Path:
+    """The file of a shipped network's name, or the file itself. Raises WeightsError."""
     shipped = available_weights()
     if str(weights) in shipped:
         return shipped[str(weights)]
