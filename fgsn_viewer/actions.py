@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QMenu
 
 from fgsn_viewer.theme import THEMES
 from fgsn_viewer.views.start_page import recent_title
+from fgsn_viewer.work import network_title
 
 if TYPE_CHECKING:
     from fgsn_viewer.main_window import MainWindow
@@ -61,15 +62,15 @@ class Actions(QObject):
 
     def _file_menu(self, menu: QMenu) -> None:
         window = self._window
-        self._add(menu, "Open &scene…", window.ask_scene, "Ctrl+O")
-        self._add(menu, "Open &COLMAP model…", window.ask_model)
-        self._add(menu, "Open two &photographs…", window.ask_pair, "Ctrl+Shift+O")
+        self._add(menu, "Open &scene…", window.asking.scene, "Ctrl+O")
+        self._add(menu, "Open &COLMAP model…", window.asking.model)
+        self._add(menu, "Open two &photographs…", window.asking.pair, "Ctrl+Shift+O")
         self.recent = menu.addMenu("&Recent")
         self.demo = self._add(menu, "Open &demo", window.open_demo)
         self.demo.setEnabled(window.has_demo)
         menu.addSeparator()
         self.export = self._add(
-            menu, "&Export view…", window.ask_export, "Ctrl+E", tip="Save a picture of the window or a view"
+            menu, "&Export view…", window.asking.export, "Ctrl+E", tip="Save a picture of the window or a view"
         )
         menu.addSeparator()
         self._add(menu, "&Quit", window.close, "Ctrl+Q")
@@ -106,9 +107,9 @@ class Actions(QObject):
             self.docks.addAction(dock.toggleViewAction())
         layouts = menu.addMenu("&Layouts")
         for name in ("Compare", "Localize", "3D", "Present"):
-            self._add(layouts, name, lambda name=name: window.apply_layout(name))
+            self._add(layouts, name, lambda name=name: window.arrangement.apply(name))
         layouts.addSeparator()
-        self._add(layouts, "&Reset", window.reset_layout)
+        self._add(layouts, "&Reset", window.arrangement.reset)
         self._theme_menu(menu.addMenu("&Theme"))
 
     def _theme_menu(self, menu: QMenu) -> None:
@@ -120,11 +121,14 @@ class Actions(QObject):
         self.themes[self._window.settings.theme].setChecked(True)
 
     def _labels_menu(self, menu: QMenu) -> None:
-        control = self._window.controller
+        window, control = self._window, self._window.controller
         self.network = menu.addMenu("&Network")
         self._network_group = QActionGroup(self)
         self.set_networks(())
         self.label_pair = self._add(menu, "Label this &pair", control.label_pair, tip="Label both images with the network")
+        self.train = self._add(
+            menu, "&Train on this scene…", window.dialogs.show_training, tip="Learn labels that hold between its conditions"
+        )
         menu.addSeparator()
         for mode, text, key in (
             ("fill", "&Fill labels", "L"),
@@ -153,23 +157,23 @@ class Actions(QObject):
         self.cancel = self._add(menu, "&Cancel", control.cancel, "Ctrl+.", tip="Stop what is running; what is shown stays")
 
     def _help_menu(self, menu: QMenu) -> None:
-        self._add(menu, "&Find an action…", self._window.show_palette, "Ctrl+K")
-        self._add(menu, "&Keys", self._window.show_keys, "?")
-        self._add(menu, "&About", self._window.show_about)
+        self._add(menu, "&Find an action…", self._window.dialogs.show_palette, "Ctrl+K")
+        self._add(menu, "&Keys", self._window.dialogs.show_keys, "?")
+        self._add(menu, "&About", self._window.dialogs.show_about)
 
-    def set_networks(self, names: Sequence[str]) -> None:
-        """List the networks that are at hand, "none", and a file."""
+    def set_networks(self, names: Sequence[str | Path]) -> None:
+        """List the networks that are at hand, by name or file, "none", and a question for a file."""
         self.network.clear()
         for action in self._network_group.actions():
             self._network_group.removeAction(action)
         control = self._window.controller
         for name in names:
-            self._network_choice(name, lambda name=name: control.select_network(name))
+            self._network_choice(network_title(name), lambda name=name: control.select_network(name))
         if not names:
             self.network.addAction("No network is installed").setEnabled(False)
         self._network_choice("None: no labels", lambda: control.select_network(""))
         self.network.addSeparator()
-        self.network.addAction("Open network file…").triggered.connect(lambda _checked=False: self._window.ask_network())
+        self.network.addAction("Open network file…").triggered.connect(lambda _checked=False: self._window.asking.network())
         self.show_network()
 
     def _network_choice(self, text: str, run: Callable[[], object]) -> None:
@@ -181,7 +185,7 @@ class Actions(QObject):
     def show_network(self) -> None:
         """Tick the network that labels are asked from."""
         asked = self._window.controller.network
-        wanted = "None: no labels" if asked is None else Path(asked).stem
+        wanted = "None: no labels" if asked is None else network_title(asked)
         for action in self._network_group.actions():
             action.setChecked(action.text() == wanted)
 
@@ -196,7 +200,7 @@ class Actions(QObject):
 
     def set_available(self, scene: bool, localizable: bool, waiting: bool, busy: bool) -> None:
         """Enable what can be done now."""
-        for action in (*self.scene_actions, self.label_pair):
+        for action in (*self.scene_actions, self.label_pair, self.train):
             action.setEnabled(scene)
         self.run.setEnabled(localizable)
         self.run_all.setEnabled(waiting)

@@ -97,11 +97,12 @@ def build_shell(
     network: str | Path | None = None,
     demo: Path | None = DEMO,
     log_file: str = "",
+    runs: Path | None = None,
 ) -> Shell:
-    """Put the parts together; nothing runs and nothing is shown yet."""
+    """Put the parts together; nothing runs and nothing is shown yet. Training is kept in the folder ``runs``."""
     apply_theme(application(), settings.theme)
     state, tasks = ViewerState(), TaskRunner()
-    controller = Controller(state, tasks, pipelines, network)
+    controller = Controller(state, tasks, pipelines, network, runs or data_folder() / "training")
     return Shell(MainWindow(controller, settings, demo, log_file), controller, state, tasks)
 
 
@@ -132,9 +133,14 @@ def _begin(shell: Shell, paths: Sequence[str | Path]) -> None:
         shell.window.open([Path(path) for path in paths])
 
 
+def data_folder() -> Path:
+    """Where this system keeps what a program writes for its user."""
+    return Path(QStandardPaths.writableLocation(QStandardPaths.StandardLocation.AppLocalDataLocation))
+
+
 def _start_log() -> tuple[Path | None, IO[str] | None]:
     """Write a log, native crashes included, where this system keeps such files; without a place there is none."""
-    folder = Path(QStandardPaths.writableLocation(QStandardPaths.StandardLocation.AppLocalDataLocation))
+    folder = data_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "log.txt"

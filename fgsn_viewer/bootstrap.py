@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import sys
 import threading
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ class UnsuitableQt(InputError):
 class Pipelines:
     """What the window asks of core, as plain functions, so that a test can bring its own.
 
-    ``localize``, ``match_pair`` are generators of Progress; the others return at once.
+    ``localize``, ``match_pair``, ``train`` are generators; the others return at once.
     """
 
     open_scene: Callable[[Path], Any]
@@ -40,6 +40,10 @@ class Pipelines:
     match_pair: Callable[..., Generator]
     explain: Callable[..., Any]
     consistency: Callable[..., Any]
+    pair_data: Callable[[Sequence[Path]], Any]
+    training_presets: Callable[[], tuple[Mapping[str, Any], Mapping[str, Sequence[str]]]]
+    train: Callable[..., Generator]
+    training_log: Callable[[Path], list[dict[str, Any]]]
 
 
 def check_qt(qt_version: str, python: tuple[int, int] = sys.version_info[:2]) -> None:
@@ -83,6 +87,10 @@ def core_pipelines() -> Pipelines:
         match_pair=_late("core.localizer.pair", "match_pair_steps"),
         explain=_late("core.localizer.autopsy", "explain"),
         consistency=_late("core.engine.consistency", "consistency_at_points"),
+        pair_data=_late("core.engine.season_data", "open_pair_data"),
+        training_presets=_late("fgsn_viewer.training_presets", "presets"),
+        train=_late("fgsn_viewer.training_presets", "train"),
+        training_log=_late("core.engine.run_folder", "read_log"),
     )
 
 

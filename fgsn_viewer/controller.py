@@ -14,6 +14,7 @@ from PySide6.QtCore import QObject, Signal
 
 from core.records import ImageData, Localization, Scene
 from fgsn_viewer.bootstrap import Pipelines, core_pipelines
+from fgsn_viewer.controllers.training import TrainingController
 from fgsn_viewer.state import ViewerState
 from fgsn_viewer.tables import MatchRows, localization_rows, pair_rows
 from fgsn_viewer.tasks import Failure, TaskRunner
@@ -38,13 +39,18 @@ class Controller(QObject):
         tasks: TaskRunner,
         pipelines: Callable[[], Pipelines] = core_pipelines,
         network: str | Path | None = None,
+        runs: Path = Path("runs"),
         parent: QObject | None = None,
     ):
         super().__init__(parent)
         self.state, self.tasks = state, tasks
         self._bench = Workbench(pipelines())
+        self.training = TrainingController(self._bench.pipelines, tasks, runs, self)
+        self.training.network_made.connect(self.select_network)
+        self.training.noted.connect(self._note)
         self._networks: Mapping[str, Path] = {}
         self._networks_known = False
+        self._files: tuple[Path, ...] = ()  # networks that were opened from files
         self._wanted = network  # by the user, "" for no labels; None: what the scene asks for
         self._reference_is_chosen = False
 
@@ -144,6 +150,9 @@ class Controller(QObject):
 
     def select_network(self, network: str | Path | None) -> None:
         """Use a network by name or file for the labels; "" for none, None for what the scene asks for."""
+        if isinstance(network, Path) and network not in self._files:
+            self._files = (*self._files, network)
+            self.networks_changed.emit(self.networks())
         self._wanted = network
         self.state.network = None
         self.examine()
@@ -157,6 +166,10 @@ class Controller(QObject):
         if isinstance(asked, Path) or asked in self._networks or Path(asked).is_file():
             return asked
         return asked if self._wanted else next(iter(self._networks), None)
+
+    def networks(self) -> tuple[str | Path, ...]:
+        """The networks at hand: names of shipped ones, then files that were opened."""
+        return (*self._networks, *self._files)
 
     def why_no_network(self) -> str:
         """A clause that says why no network labels the images, and what to do."""
@@ -321,7 +334,7 @@ class Controller(QObject):
 
     def _take_networks(self, networks: Mapping[str, Path]) -> None:
         self._networks, self._networks_known = dict(networks), True
-        self.networks_changed.emit(tuple(self._networks))
+        self.networks_changed.emit(self.networks())
         if self.state.query is not None and self.state.query_labels is None and self.network is not None:
             self.examine()
 

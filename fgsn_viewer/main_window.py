@@ -5,30 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from PySide6.QtCore import QByteArray, QPoint, Qt, QTimer
+from PySide6.QtCore import QByteArray
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QImage, QPainter
 from PySide6.QtWidgets import (
     QApplication,
-    QDockWidget,
-    QFileDialog,
     QMainWindow,
-    QMessageBox,
     QStackedWidget,
-    QTabWidget,
     QVBoxLayout,
     QWidget,
 )
 
-from core.images import IMAGE_SUFFIXES
 from fgsn_viewer.actions import Actions
+from fgsn_viewer.arrangement import DockArrangement
+from fgsn_viewer.asking import Asking
 from fgsn_viewer.controller import Controller
+from fgsn_viewer.dialogs import Dialogs
 from fgsn_viewer.presenter import Presenter
 from fgsn_viewer.settings import Settings
 from fgsn_viewer.tasks import Failure
 from fgsn_viewer.theme import apply_theme
 from fgsn_viewer.views.autopsy_panel import AutopsyPanel
 from fgsn_viewer.views.banner import Banner
-from fgsn_viewer.views.command_palette import CommandPalette
 from fgsn_viewer.views.compare_view import CompareView
 from fgsn_viewer.views.label_table import LabelTable
 from fgsn_viewer.views.log_view import LogView
@@ -40,19 +37,14 @@ from fgsn_viewer.views.scene_tree import SceneTree
 from fgsn_viewer.views.selection_panel import SelectionPanel
 from fgsn_viewer.views.start_page import StartPage
 from fgsn_viewer.views.status_line import StatusLine
+from fgsn_viewer.work import network_title
 
 TITLE = "FGSN viewer"
 DEFAULT_SIZE = (1600, 1000)
-LOW = 860  # below this height the 3D view shares its place with the tables
 HINTS = {
     "opening": "Try a folder with scene.toml, a COLMAP model, a folder of images, or two photographs.",
     "loading": "The window works without labels; see the log.",
 }
-ABOUT = (
-    "<h3>FGSN viewer</h3><p>See why long-term visual localization fails: fine-grained segmentation labels, matches and "
-    "camera poses across seasons.</p><p>Licence: Apache-2.0. Made with PySide6 (LGPL), PyTorch, COLMAP, PoseLib, OpenCV "
-    "and QDarkStyle.</p>"
-)
 
 
 class MainWindow(QMainWindow):
@@ -64,12 +56,13 @@ class MainWindow(QMainWindow):
         self.shows_truth = True
         self._layout: QByteArray | None = None  # of the docks while the start page hides them
         self._starts = False
-        self._hid_3d = False
         self.setWindowTitle(TITLE)
         self.setAcceptDrops(True)
         self.setDockNestingEnabled(True)
         self._make_views(log_file)
-        self._make_docks()
+        self.arrangement = DockArrangement(self, self._docked_views())
+        self.docks = self.arrangement.docks
+        self.asking, self.dialogs = Asking(self), Dialogs(self)
         self.actions_ = Actions(self)
         self.presenter = Presenter(controller, self)
         self._connect()
@@ -106,28 +99,18 @@ class MainWindow(QMainWindow):
         self.setCentralWidget(self.centre)
         self.start.set_demo(self.has_demo)
 
-    def _make_docks(self) -> None:
-        area = Qt.DockWidgetArea
-        places = {
-            "Scene": (self.tree, area.LeftDockWidgetArea),
-            "Labels": (self.labels, area.RightDockWidgetArea),
-            "Selected": (self.selection, area.RightDockWidgetArea),
-            "3D": (self.view3d, area.BottomDockWidgetArea),
-            "Matches": (self.matches, area.BottomDockWidgetArea),
-            "Pose": (self.pose, area.BottomDockWidgetArea),
-            "Autopsy": (self.autopsy, area.BottomDockWidgetArea),
-            "Log": (self.log, area.BottomDockWidgetArea),
+    def _docked_views(self) -> dict[str, QWidget]:
+        """Every view in a dock, by its title, in the order of the menu."""
+        return {
+            "Scene": self.tree,
+            "Labels": self.labels,
+            "Selected": self.selection,
+            "3D": self.view3d,
+            "Matches": self.matches,
+            "Pose": self.pose,
+            "Autopsy": self.autopsy,
+            "Log": self.log,
         }
-        self.docks: dict[str, QDockWidget] = {}
-        for name, (view, place) in places.items():
-            dock = QDockWidget(name, self)
-            dock.setObjectName(name)
-            dock.setWidget(view)
-            self.addDockWidget(place, dock)
-            self.docks[name] = dock
-        self.setCorner(Qt.Corner.BottomLeftCorner, area.LeftDockWidgetArea)
-        self.setCorner(Qt.Corner.BottomRightCorner, area.RightDockWidgetArea)
-        self.setTabPosition(area.AllDockWidgetAreas, QTabWidget.TabPosition.North)
 
     def _connect(self) -> None:
         control = self.controller
@@ -145,7 +128,7 @@ class MainWindow(QMainWindow):
         self.compare.mode_changed.connect(lambda mode: self.actions_.modes[mode].setChecked(True))
         control.thumbnail_found.connect(self.tree.set_thumbnail)
         control.noted.connect(self.log.add)
-        control.failed.connect(self._show_failure)
+        control.failed.connect(self.show_failure)
         control.opened.connect(self._on_opened)
         control.networks_changed.connect(self.actions_.set_networks)
         control.tasks.progressed.connect(self._on_progress)
@@ -156,8 +139,8 @@ class MainWindow(QMainWindow):
 
     def _connect_start(self) -> None:
         self.start.demo_requested.connect(self.open_demo)
-        self.start.scene_requested.connect(self.ask_scene)
-        self.start.pair_requested.connect(self.ask_pair)
+        self.start.scene_requested.connect(self.asking.scene)
+        self.start.pair_requested.connect(self.asking.pair)
         self.start.recent_chosen.connect(self.open)
 
     def _connect_selection(self) -> None:
@@ -187,40 +170,6 @@ class MainWindow(QMainWindow):
     def open_demo(self) -> None:
         if self.has_demo:
             self.open((self._demo,))
-
-    def ask_scene(self) -> None:
-        self._ask_folder("Open a scene, a COLMAP model or a folder of images")
-
-    def ask_model(self) -> None:
-        self._ask_folder("Open a COLMAP model (a folder with cameras, images and points3D)")
-
-    def _ask_folder(self, title: str) -> None:
-        folder = QFileDialog.getExistingDirectory(self, title, self.settings.folder)
-        if folder:
-            self.settings.folder = str(Path(folder).parent)
-            self.open((Path(folder),))
-
-    def ask_pair(self) -> None:
-        """Ask for the reference, then for the query."""
-        chosen = []
-        for title in ("Reference photograph (left)", "Query photograph (right)"):
-            file = self._ask_file(title, "Images", [f"*{suffix}" for suffix in sorted(IMAGE_SUFFIXES)])
-            if file is None:
-                return
-            chosen.append(file)
-        self.open(chosen)
-
-    def ask_network(self) -> None:
-        file = self._ask_file("Open a network", "Networks", ["*.safetensors", "*.pth"])
-        if file is not None:
-            self.controller.select_network(file)
-
-    def _ask_file(self, title: str, kind: str, patterns: Sequence[str]) -> Path | None:
-        file, _ = QFileDialog.getOpenFileName(self, title, self.settings.folder, f"{kind} ({' '.join(patterns)})")
-        if not file:
-            return None
-        self.settings.folder = str(Path(file).parent)
-        return Path(file)
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         if _dropped_paths(event):
@@ -252,31 +201,22 @@ class MainWindow(QMainWindow):
         self.setWindowTitle(TITLE if scene is None else f"{scene.name} – {TITLE}")
         self.pages.setCurrentIndex(0 if scene is None else 1)
         if scene is None and not self._starts:
-            self._layout = self._wanted_layout() if self._layout is None and self.isVisible() else self._layout
+            self._layout = self.arrangement.wanted_state() if self._layout is None and self.isVisible() else self._layout
             for dock in self.docks.values():
                 dock.hide()
         elif scene is not None and self._starts:
             if self._layout is None or not self.restoreState(self._layout):
-                self.reset_layout()
+                self.arrangement.reset()
             self._layout = None
         self._starts = scene is None
         self._update_actions()
 
-    def offer_dock3d(self, has_map: bool) -> None:
-        """Leave the room to the images where there is no map to show; give it back where there is one."""
-        dock = self.docks["3D"]
-        if has_map and self._hid_3d:
-            dock.show()
-        self._hid_3d = not has_map and (self._hid_3d or not dock.isHidden())
-        if self._hid_3d:
-            dock.hide()
-
     def show_network(self, text: str) -> None:
         asked = self.controller.network
-        self.status.show_network(text or ("none" if asked is None else Path(asked).stem))
+        self.status.show_network(text or ("none" if asked is None else network_title(asked)))
         self.actions_.show_network()
 
-    def _show_failure(self, what: str, failure: Failure) -> None:
+    def show_failure(self, what: str, failure: Failure) -> None:
         self.banner.show_failure(failure.sentence, HINTS.get(what, ""), failure.details)
         self.start.set_busy("")
 
@@ -325,36 +265,6 @@ class MainWindow(QMainWindow):
         self.actions_.themes[name].setChecked(True)
         apply_theme(QApplication.instance(), name)
 
-    def show_palette(self) -> None:
-        """Open the list of all actions over the images."""
-        palette = CommandPalette(self.actions_.titled(), self)
-        palette.move(self.mapToGlobal(QPoint((self.width() - palette.width()) // 2, 64)))
-        palette.show()
-
-    def show_keys(self) -> None:
-        rows = "".join(
-            f"<tr><td><b>{key}</b>&nbsp;&nbsp;&nbsp;</td><td>{text}</td></tr>" for key, text in self.actions_.key_list()
-        )
-        self._show_text("Keys", f"<table cellpadding=2>{rows}</table>")
-
-    def show_about(self) -> None:
-        self._show_text("About", ABOUT)
-
-    def _show_text(self, title: str, text: str) -> None:
-        box = QMessageBox(QMessageBox.Icon.NoIcon, title, text, QMessageBox.StandardButton.Close, self)
-        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        box.open()
-
-    def ask_export(self) -> None:
-        file, _ = QFileDialog.getSaveFileName(self, "Export the window as a picture", self.settings.folder, "PNG (*.png)")
-        if file:
-            self.settings.folder = str(Path(file).parent)
-            path = Path(file).with_suffix(".png")
-            saved = self.grab_picture().save(str(path))
-            if not saved:
-                self._show_failure("exporting", Failure(f"{path}: cannot be written", ""))
-            self.log.add(f"wrote {path}" if saved else f"{path}: cannot be written")
-
     def grab_picture(self) -> QImage:
         """The window as a person sees it, the 3D picture included."""
         picture = self.grab().toImage()
@@ -366,57 +276,6 @@ class MainWindow(QMainWindow):
             painter.end()
         return picture
 
-    # layout
-
-    def apply_layout(self, name: str) -> None:
-        """Arrange the docks for a purpose: Compare, Localize, 3D or Present."""
-        shown = {
-            "Compare": {"Scene", "Labels", "Selected"},
-            "Localize": set(self.docks),
-            "3D": {"Scene", "Selected", "3D"},
-            "Present": {"3D"},
-        }[name]
-        for title, dock in self.docks.items():
-            dock.setFloating(False)
-            dock.setVisible(title in shown)
-        QTimer.singleShot(0, lambda: self._size_docks(0.6 if name == "3D" else 0.28))
-
-    def reset_layout(self) -> None:
-        """Put every dock where it was at first; small windows get tabs in place of stacked docks."""
-        area = Qt.DockWidgetArea
-        docks = self.docks
-        for name, dock in docks.items():
-            dock.setFloating(False)
-            places = {
-                "Scene": area.LeftDockWidgetArea,
-                "Labels": area.RightDockWidgetArea,
-                "Selected": area.RightDockWidgetArea,
-            }
-            self.addDockWidget(places.get(name, area.BottomDockWidgetArea), dock)
-            dock.show()
-        low = self.height() < LOW
-        self.splitDockWidget(docks["Labels"], docks["Selected"], Qt.Orientation.Vertical)
-        if not low:
-            self.splitDockWidget(docks["3D"], docks["Matches"], Qt.Orientation.Vertical)
-        previous = docks["3D"] if low else docks["Matches"]
-        for name in ("Matches", "Pose", "Autopsy", "Log")[0 if low else 1 :]:
-            self.tabifyDockWidget(previous, docks[name])
-            previous = docks[name]
-        (docks["3D"] if low else docks["Pose"]).raise_()
-        QTimer.singleShot(0, lambda: self._size_docks(0.28))
-
-    def _size_docks(self, share_3d: float) -> None:
-        docks, height = self.docks, self.height()
-        low = height < LOW
-        horizontal, vertical = Qt.Orientation.Horizontal, Qt.Orientation.Vertical
-        narrow = self.width() < 1400
-        self.resizeDocks([docks["Scene"], docks["Labels"]], [228, 236] if narrow else [248, 264], horizontal)
-        if low:
-            self.resizeDocks([docks["3D"]], [int(height * 0.36)], vertical)
-        else:
-            self.resizeDocks([docks["3D"], docks["Matches"]], [int(height * share_3d), int(height * 0.22)], vertical)
-        self.resizeDocks([docks["Labels"], docks["Selected"]], [int(height * 0.68), int(height * 0.32)], vertical)
-
     def _restore(self) -> None:
         saved = self.settings.window()
         if saved is not None and self.restoreGeometry(saved[0]):
@@ -425,15 +284,8 @@ class MainWindow(QMainWindow):
         screen = QApplication.primaryScreen().availableGeometry().size()
         self.resize(min(DEFAULT_SIZE[0], screen.width()), min(DEFAULT_SIZE[1], screen.height()))
 
-    def _wanted_layout(self) -> QByteArray:
-        """The docks as the user wants them: with the 3D view where only a missing map hid it."""
-        if self._hid_3d:
-            self.docks["3D"].show()
-            self._hid_3d = False
-        return self.saveState()
-
     def closeEvent(self, event: QCloseEvent) -> None:
-        layout = self._layout if self._starts else self._wanted_layout()
+        layout = self._layout if self._starts else self.arrangement.wanted_state()
         if layout is not None:
             self.settings.save_window(self.saveGeometry(), layout)
         self.settings.sync()

@@ -82,7 +82,7 @@ class Presenter(QObject):
         window.view3d.set_map(scene.map if scene is not None else None)
         window.view3d.set_cameras(_posed(scene))
         if scene is not None:
-            window.offer_dock3d(scene.map is not None)
+            window.arrangement.offer_3d(scene.map is not None)
         self._show_tree()
 
     def _show_network(self) -> None:

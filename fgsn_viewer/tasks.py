@@ -56,7 +56,7 @@ class TaskRunner(QObject):
     idle = Signal()
     _reported = Signal(object, str, object)  # task, kind, payload; emitted in the workers
 
-    def __init__(self, parent: QObject | None = None, num_threads: int = 2):
+    def __init__(self, parent: QObject | None = None, num_threads: int = 4):
         super().__init__(parent)
         self._pool = ThreadPoolExecutor(num_threads, thread_name_prefix="fgsn-task")
         self._newest: dict[str, Task] = {}

@@ -25,6 +25,7 @@ from core.scene.sightings import matches_seen_in
 from fgsn_viewer.agreement import PairAgreement, label_kappa
 from fgsn_viewer.bootstrap import Pipelines
 from fgsn_viewer.known_points import KnownPoints, known_points
+from fgsn_viewer.training_run import RUN
 
 THUMBNAIL_PX = 72
 MAX_TURN_DEG = 60.0  # a reference that looks elsewhere is no neighbour
@@ -257,7 +258,7 @@ class Workbench:
         """Return the segmenter of a network, loaded once; yields Found("network", NetworkInfo) when it is loaded."""
         known = self._segmenters.get(str(network))
         if known is None:
-            yield Progress(f"loading the network {Path(network).stem}")
+            yield Progress(f"loading the network {network_title(network)}")
             known = self._segmenters.put(str(network), (yield from _finish(self.pipelines.load_segmenter(network))))
         yield Found("network", network_info(network, known))
         return known
@@ -337,13 +338,21 @@ def outcome_of(localization: Localization) -> Outcome:
 
 def network_info(network: str | Path, segmenter: Any) -> NetworkInfo:
     return NetworkInfo(
-        name=Path(network).stem,
+        name=network_title(network),
         vocabulary=segmenter.vocabulary,
         num_labels=segmenter.num_labels,
         names=segmenter.names,
         device=str(segmenter.device),
         precision=str(segmenter.precision),
     )
+
+
+def network_title(network: str | Path) -> str:
+    """What a network is called: its file's stem, and for a run's weights the scene that it was trained on and the run."""
+    path = Path(network)
+    if path.stem == "weights" and path.parent.name == RUN:
+        return f"{path.parts[-4].rsplit('-', 1)[0]}, run {int(path.parts[-3])}"
+    return path.stem
 
 
 def _finish(made: Any) -> Steps:

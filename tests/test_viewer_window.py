@@ -368,9 +368,9 @@ def test_a_small_screen_gets_tabs_in_place_of_stacked_docks(window):
 @pytest.mark.parametrize("layout", ["Compare", "Localize", "3D", "Present"])
 def test_layouts_show_their_own_docks_and_reset_brings_all_back(window, layout):
     view = window().open()
-    view.window.apply_layout(layout)
+    view.window.arrangement.apply(layout)
     assert view.window.docks["Matches"].isHidden() == (layout != "Localize")
-    view.window.reset_layout()
+    view.window.arrangement.reset()
     assert not any(dock.isHidden() for dock in view.window.docks.values())
 
 
@@ -410,7 +410,7 @@ def test_every_key_is_used_once(window):
 
 def test_an_action_is_found_by_a_few_letters_and_run(window):
     view = window().open()
-    view.window.show_palette()
+    view.window.dialogs.show_palette()
     palette_ = next(w for w in QApplication.topLevelWidgets() if isinstance(w, CommandPalette) and w.isVisible())
     QTest.keyClicks(palette_.field, "hide lab")
     assert palette_.titles() == ["Labels: Hide labels"]
@@ -421,7 +421,7 @@ def test_an_action_is_found_by_a_few_letters_and_run(window):
 def test_actions_that_cannot_run_are_not_offered(window):
     view = window()
     view.wait()
-    view.window.show_palette()
+    view.window.dialogs.show_palette()
     palette_ = next(w for w in QApplication.topLevelWidgets() if isinstance(w, CommandPalette) and w.isVisible())
     assert "Localize: Run this query" not in palette_.titles()
     assert "File: Open scene…" in palette_.titles()

@@ -6,13 +6,16 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
+from core.errors import InputError
 from core.evaluation.errors import pose_error
 from core.geometry import Camera, Rigid3d
 from core.images import write_image
 from core.records import (
+    Correspondences,
     Features,
     ImageData,
     LabelMap,
@@ -26,6 +29,7 @@ from core.records import (
     RansacStats,
     Scene,
     SceneMap,
+    setting,
 )
 from fgsn_viewer.bootstrap import Pipelines
 
@@ -54,6 +58,9 @@ class Calls:
     networks: list[str] = field(default_factory=list)
     gate: threading.Event = field(default_factory=threading.Event)
     localize_error: Exception | None = None
+    trained: list[tuple[str, object, int]] = field(default_factory=list)
+    training_gate: threading.Event = field(default_factory=threading.Event)
+    data_error: Exception | None = None
 
 
 def write_images(folder: Path, names: list[str]) -> None:
@@ -122,6 +129,64 @@ class ToyAutopsy:
     remedy: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ToySchedule:
+    iterations: int = setting(6, minimum=1, maximum=1000, help="optimization steps")
+    rate: float = setting(0.5, unit="1/step", minimum=0, help="how fast")
+    mode: str = setting("slow", help="slow, or quick")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToyTraining:
+    optimization: ToySchedule = field(default_factory=ToySchedule)
+    num_clusters: int = setting(10, minimum=1, help="number of clusters")
+    pooled: bool = setting(False, help="pool the conditions")
+    share: float | None = setting(0.5, minimum=0, maximum=1, help="share of turns; nothing: both sides")
+
+    def __post_init__(self) -> None:
+        if self.num_clusters == 13:
+            raise InputError("13 clusters are not allowed here")
+
+
+@dataclass(frozen=True)
+class ToyStep:
+    """As the engine's StepRecord."""
+
+    step: int
+    fraction: float
+    message: str
+    parts: dict[str, float]
+    images_per_second: float = 4.0
+    seconds_left: float = 30.0
+
+
+class ToyPairData:
+    """Two places in two conditions."""
+
+    def __len__(self) -> int:
+        return 2
+
+    def view(self, index: int) -> SimpleNamespace:
+        points = Correspondences(np.zeros((5, 2)), np.zeros((5, 2)), np.ones(5))
+        return SimpleNamespace(name=f"place {index}", conditions=("overcast", "snow"), correspondences=(points,))
+
+
+def toy_train(calls: Calls, weights: str, config: ToyTraining, out: Path):
+    """Learn nothing, step by step, and write how far it is; the gate holds it up after three steps."""
+    state = out / "state.txt"
+    first = int(state.read_text()) if state.is_file() else 0
+    out.mkdir(parents=True, exist_ok=True)
+    calls.trained.append((weights, config, first))
+    for step in range(first, config.optimization.iterations):
+        while step >= 3 and not calls.training_gate.wait(0.01):
+            yield Progress("toy waiting", 0.5)
+        parts = {"class": 2.0 / (step + 1), "corr_ref": 1.0, "corr_other": 0.5}
+        state.write_text(str(step + 1))
+        yield ToyStep(step, (step + 1) / config.optimization.iterations, f"step {step + 1}", parts)
+    (out / "weights.safetensors").write_bytes(b"toy")
+    return out / "weights.safetensors"
+
+
 def toy_pipelines(open_scene: Callable[[Path], Scene], calls: Calls, networks: tuple[str, ...] = ("toy",)) -> Pipelines:
     from core.engine.consistency import consistency_at_points
     from core.scene.map_file import load_labels
@@ -149,6 +214,16 @@ def toy_pipelines(open_scene: Callable[[Path], Scene], calls: Calls, networks: t
         fundamental = np.array([[0.0, 0, 0], [0, 0, -1], [0, 1, 0]])
         return PairMatches(points, points + [2, 0], np.array([0.9, 0.8, 0.3, 0.7]), mask, fundamental, (40, 50))
 
+    def pair_data(paths):
+        if calls.data_error is not None:
+            raise calls.data_error
+        return ToyPairData()
+
+    def training_log(folder):
+        state = folder / "state.txt"
+        count = int(state.read_text()) if state.is_file() else 0
+        return [{"step": step, "loss": 1.0, "class": 1.0, "corr_ref": 1.0} for step in range(count)]
+
     return Pipelines(
         open_scene=open_scene,
         open_pair=open_pair,
@@ -159,6 +234,10 @@ def toy_pipelines(open_scene: Callable[[Path], Scene], calls: Calls, networks: t
         match_pair=match_pair,
         explain=lambda localization, scene_map: ToyAutopsy(),
         consistency=consistency_at_points,
+        pair_data=pair_data,
+        training_presets=lambda: ({"Toy": ToyTraining(), "Long": ToyTraining(num_clusters=99)}, {"mode": ("slow", "quick")}),
+        train=lambda weights, data, config, out, seed: toy_train(calls, weights, config, out),
+        training_log=training_log,
     )
 
 

@@ -7,7 +7,7 @@ from PySide6.QtWidgets import QLabel, QProgressBar, QPushButton, QStatusBar, QWi
 
 from core.records import Progress
 
-CHANNELS = ("open", "start", "query", "all")  # the first that runs is shown
+CHANNELS = ("open", "start", "query", "all", "training")  # the first that runs is shown
 
 
 class StatusLine(QStatusBar):
