@@ -45,15 +45,15 @@ class View:
     ``correspondences`` C - 1, from the reference to each other image.
 
     Worlds have one array (C, H, W, 3), ``classes`` (C, H, W) u8 and ``surfaces`` (C, H/2, W/2, 4) u8 codes. The images of
-    photographs may differ in size, are read when they are asked for, and have neither. ``positions`` (N, 2) f64 px:
-    where features of the reference are taken (PAPER 2.1); None: at its different correspondences.
+    photographs may differ in size and have neither; they and their correspondences are read when they are asked for.
+    ``positions`` (N, 2) f64 px: where features of the reference are taken (PAPER 2.1); None: at its correspondences.
     """
 
     name: str
     conditions: tuple[str, ...]
     images: Array | Sequence[Array]
     classes: Array | None
-    correspondences: tuple[Correspondences, ...]
+    correspondences: Sequence[Correspondences]
     surfaces: Array | None = None
     positions: Array | None = None
 

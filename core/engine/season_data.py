@@ -163,8 +163,9 @@ def notes_of(data: PairData) -> tuple[str, ...]:
 
 
 def check_pair_data(data: PairData) -> Generator[Progress, None, tuple[str, ...]]:
-    """Read all correspondences once, before hours of training; return the notes. Raises what ``view`` raises."""
+    """Read all correspondences once, before hours of training; return the notes. Raises SceneError for what is unusable."""
     for index in range(len(data)):
-        data.view(index)
+        for _ in data.view(index).correspondences:
+            pass
         yield Progress(f"checked view {index + 1} of {len(data)}", (index + 1) / len(data))
     return notes_of(data)

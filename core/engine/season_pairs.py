@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -49,6 +49,21 @@ class PairSource(Protocol):
         """The pairs for training and those for validation where the source itself tells them apart, or None."""
 
 
+class LazyPairs(Sequence):
+    """The correspondences of a view's pairs; each is read when it is asked for."""
+
+    def __init__(self, pairs: Sequence[SeasonPair], views: SeasonViews) -> None:
+        self._pairs, self._views = tuple(pairs), views
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return LazyPairs(self._pairs[index], self._views)
+        return self._views.correspondences(self._pairs[index])
+
+
 class SeasonViews:
     """The views of a source (PairData), in the order of their references' names; ``pairs``: only these.
 
@@ -71,7 +86,7 @@ class SeasonViews:
         return len(self._views)
 
     def view(self, index: int) -> View:
-        """Raises SceneError for a file of correspondences that cannot be used; images raise when they are read."""
+        """Its images and correspondences are read when they are asked for, and raise then."""
         reference, pairs = self._views[index]
         names = (reference, *(pair.other for pair in pairs))
         return View(
@@ -79,9 +94,13 @@ class SeasonViews:
             conditions=tuple(self.source.condition(name) for name in names),
             images=LazyImages([self.source.path(name) for name in names], self._store),
             classes=None,
-            correspondences=tuple(self._read.get(pair, lambda pair=pair: self._fitted(pair)) for pair in pairs),
+            correspondences=LazyPairs(pairs, self),
             positions=self._positions(reference),
         )
+
+    def correspondences(self, pair: SeasonPair) -> Correspondences:
+        """Those of one pair, in px of the images as they are read. Raises SceneError for a file that cannot be used."""
+        return self._read.get(pair, lambda: self._fitted(pair))
 
     @property
     def notes(self) -> tuple[str, ...]:
