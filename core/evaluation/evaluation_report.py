@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from core.evaluation.compare import is_found
-from core.evaluation.intervals import PairedComparison, compare_pairs, share_curve
+from core.evaluation.intervals import PairedComparison, share_curve
 from core.evaluation.page import Curve, chart, escape, legend, page, table
+from core.evaluation.paired import paired
 from core.evaluation.paper import paper_recall
 from core.evaluation.recall import THRESHOLDS
 from core.evaluation.rows import QueryRow
@@ -108,17 +108,6 @@ def _gains(rows: Sequence[QueryRow], num_labels: Mapping[str, int]) -> list[str]
         "resamples whole scenes where there are several; p is McNemar's exact test. Lost: only P3P finds the query."
     )
     return ["<h2>Against plain P3P RANSAC</h2>", f"<p>{words}</p>", table(header, body, first_number=2)]
-
-
-def paired(rows: Sequence[QueryRow], first: str, second: str) -> PairedComparison | None:
-    """Compare two lines of the table on the queries that both have; None where there are none."""
-    a = {(row.scene, row.query): row for row in rows if row.line == first}
-    b = {(row.scene, row.query): row for row in rows if row.line == second}
-    shared = [key for key in a if key in b]
-    if not shared:
-        return None
-    groups = [scene for scene, _ in shared] if len({scene for scene, _ in shared}) > 1 else None
-    return compare_pairs([is_found(a[key]) for key in shared], [is_found(b[key]) for key in shared], groups)
 
 
 def _gain_cells(found: PairedComparison, paper: float | None) -> list[str]:

@@ -1,0 +1,231 @@
+"""The seasons benchmark: which methods and labels localize what plain P3P loses, on worlds that nothing was trained on.
+
+    python3 dev.py bench-seasons --work DIR --out docs/seasons.md
+
+Stages: render worlds for tuning and for the test, tune plain P3P, evaluate all methods, study what gravity and height must
+be worth, compare with other libraries on the same matches, localize photographs. Every stage goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks import seasons_tuning as tuning
+from benchmarks.seasons_real import write_real_scenes
+from benchmarks.seasons_scenes import TEST_SEED, TUNING_SEED, Difficulty, SceneSet, write_scenes
+from benchmarks.seasons_solvers import poselib_p3p, pycolmap_p3p
+from benchmarks.seasons_table import Study, seasons_text
+from core.evaluation.job import Job, Labelling, Variant
+from core.evaluation.results import write_text
+from core.evaluation.rows import QueryRow
+from core.evaluation.runner import Evaluation, Workers, evaluate
+from core.evaluation.summary import CHANGED, rows_by_kind, table_text
+from core.localizer.gravity import PriorConfig
+from core.localizer.pipeline import LocalizerConfig
+from core.records import Progress
+from core.steps import finish
+from core.world.conditions import CONDITIONS
+from core.world.geometry import KINDS
+from fgsn_viewer.cli_values import non_negative_float, parse_size, positive_float, positive_int, seed_number
+from fgsn_viewer.commands_evaluation import labelling_of, write_evaluation
+
+LABEL_METHODS = ("ssmc", "ssmc-soft", "gsmc", "gsmc-soft", "pfsl")
+GRAVITY_ERRORS_DEG, HEIGHT_ERRORS_M = (0.0, 1.0, 2.0, 5.0), (0.0, 0.3, 1.0)
+HARDNESS = (
+    Difficulty(spacing_m=2.0, lateral_m=0.4, yaw_deg=7.0),
+    Difficulty(),
+    Difficulty(spacing_m=6.0, lateral_m=1.5, yaw_deg=16.0),
+)
+"""What --study-difficulty tries on the tuning worlds, to choose how hard the benchmark is."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parser().parse_args(arguments)
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // options.workers))
+    plan = plan_of(options)
+    show = _Watch()
+    if options.study_difficulty:
+        print(finish(study_difficulty(plan), show))
+        return 0
+    labellings = tuple(labelling_of(weights) for weights in options.weights)
+    study = finish(run(plan, labellings), show)
+    command = " ".join(["python3 dev.py bench-seasons", *(sys.argv[1:] if arguments is None else arguments)])
+    write_text(options.out, seasons_text(study, command, machine()))
+    print(f"\n{options.out} and {options.work / 'test' / 'report.html'}")
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(prog="dev.py bench-seasons", description=__doc__.splitlines()[0])
+    made.add_argument("--work", type=Path, required=True, metavar="DIR", help="scenes and finished results; resumable")
+    made.add_argument("--out", type=Path, default=Path("docs/seasons.md"), metavar="FILE")
+    made.add_argument("--weights", nargs="+", default=["world-19", "world-100"], help="networks, coarse vocabulary first")
+    made.add_argument("--scenes", type=positive_int, default=12, help="test worlds a kind")
+    made.add_argument("--tuning-scenes", type=positive_int, default=3, help="worlds a kind to tune plain P3P on")
+    made.add_argument("--queries", type=positive_int, default=8, help="queries a condition and world")
+    made.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS)
+    made.add_argument("--conditions", nargs="+", default=list(CONDITIONS), choices=CONDITIONS)
+    made.add_argument("--size", type=parse_size, default=(640, 480), metavar="WxH")
+    hard = Difficulty()
+    made.add_argument("--num-reference", type=positive_int, default=hard.num_reference)
+    made.add_argument("--spacing", type=positive_float, default=hard.spacing_m, metavar="M")
+    made.add_argument("--lateral", type=non_negative_float, default=hard.lateral_m, metavar="M")
+    made.add_argument("--yaw", type=non_negative_float, default=hard.yaw_deg, metavar="DEG")
+    made.add_argument("--photographs", type=Path, metavar="DIR", help="folder of the photograph sets, each optional")
+    made.add_argument("--workers", type=positive_int, default=1)
+    made.add_argument("--scheduler", default="", metavar="ADDRESS", help="Dask scheduler")
+    made.add_argument("--seed", type=seed_number, default=0)
+    made.add_argument("--quick", action="store_true", help="one small world a kind, two queries, two conditions: does it run?")
+    made.add_argument("--study-difficulty", action="store_true", help="only print how hard several settings are for plain P3P")
+    return made
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """What the options ask for."""
+
+    work: Path
+    tuning: SceneSet
+    test: SceneSet
+    photographs: Path | None
+    workers: Workers
+    seed: int
+    quick: bool
+
+
+def plan_of(options: argparse.Namespace) -> Plan:
+    difficulty = Difficulty(
+        num_reference=options.num_reference, spacing_m=options.spacing, lateral_m=options.lateral, yaw_deg=options.yaw
+    )
+    queries, conditions, size = options.queries, tuple(options.conditions), options.size
+    scenes, tuning_scenes = options.scenes, options.tuning_scenes
+    if options.quick:
+        queries, conditions, size, scenes, tuning_scenes = 2, conditions[:1] + conditions[-1:], (320, 240), 1, 1
+        difficulty = replace(difficulty, num_reference=min(6, difficulty.num_reference))
+    test = SceneSet(
+        first_seed=TEST_SEED,
+        count=scenes,
+        num_queries=queries,
+        difficulty=difficulty,
+        kinds=tuple(options.kinds),
+        conditions=conditions,
+        size=size,
+    )
+    workers = Workers(options.workers, options.scheduler)
+    tuned = replace(test, first_seed=TUNING_SEED, count=tuning_scenes)
+    return Plan(options.work.resolve(), tuned, test, options.photographs, workers, options.seed, options.quick)
+
+
+def run(plan: Plan, labellings: tuple[Labelling, ...]) -> Generator[Progress, None, Study]:
+    """Do all stages; return everything that the text needs."""
+    started = time.perf_counter()
+    tuning_paths = yield from write_scenes(plan.tuning, plan.work / "scenes")
+    tried = yield from evaluate(job(plan, tuning_paths, tuning.variants(plan.quick), ()), plan.work / "tuning", plan.workers)
+    ranking = tuning.ranked(tried.rows, plan.quick)
+    config = ranking[0].setting.config()
+    test_paths = yield from write_scenes(plan.test, plan.work / "scenes")
+    variants = method_variants(config, labellings) + sensitivity_variants(config, labellings) + outside_variants(config)
+    test_job = job(plan, test_paths, variants, labellings)
+    found = yield from evaluate(test_job, plan.work / "test", plan.workers)
+    yield from write_evaluation(plan.work / "test", found, test_job)
+    real, reasons = yield from _photographs(plan, config, labellings)
+    return Study(
+        ranking=ranking,
+        rows=found.rows,
+        real_rows=real,
+        real_reasons=reasons,
+        num_labels={labelling.name: labelling.num_labels for labelling in labellings},
+        difficulty=plan.test.difficulty.text,
+        seeds={"tuning": plan.tuning.seeds_text, "test": plan.test.seeds_text},
+        conditions=plan.test.conditions,
+        seed=plan.seed,
+        notes=found.notes,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _photographs(
+    plan: Plan, config: LocalizerConfig, labellings: tuple[Labelling, ...]
+) -> Generator[Progress, None, tuple[tuple[QueryRow, ...], list[str]]]:
+    paths, reasons = yield from write_real_scenes(plan.photographs, plan.work / "photographs")
+    if not paths:
+        return (), reasons
+    real_job = job(plan, tuple(paths), method_variants(config, labellings), labellings)
+    found: Evaluation = yield from evaluate(real_job, plan.work / "real", plan.workers)
+    yield from write_evaluation(plan.work / "real", found, real_job)
+    return found.rows, reasons
+
+
+def job(plan: Plan, scenes: tuple[Path, ...], variants: tuple[Variant, ...], labellings: tuple[Labelling, ...]) -> Job:
+    return Job(scenes, variants, labellings, plan.work / "labels", plan.seed)
+
+
+def method_variants(config: LocalizerConfig, labellings: Sequence[Labelling]) -> tuple[Variant, ...]:
+    """Plain P3P as tuned, and every method with every network at the same settings."""
+    made = [Variant("p3p", config)]
+    made += [
+        Variant(method, replace(config, method=method), labelling.name) for method in LABEL_METHODS for labelling in labellings
+    ]
+    return tuple(made)
+
+
+def sensitivity_variants(config: LocalizerConfig, labellings: Sequence[Labelling]) -> tuple[Variant, ...]:
+    """GSMC with the true gravity and height made wrong by stated errors, one at a time, with the last network."""
+    errors = [(deg, 0.0) for deg in GRAVITY_ERRORS_DEG] + [(0.0, metres) for metres in HEIGHT_ERRORS_M if metres]
+    made = []
+    for deg, metres in errors if labellings else ():
+        prior = PriorConfig(source="oracle", gravity_noise_deg=deg, height_noise_m=metres)
+        name = f"gsmc, oracle +- {deg:g} deg, {metres:g} m"
+        made.append(Variant(name, replace(config, method="gsmc", prior=prior), labellings[-1].name))
+    return tuple(made)
+
+
+def outside_variants(config: LocalizerConfig) -> tuple[Variant, ...]:
+    return Variant("PoseLib", config, solve=poselib_p3p), Variant("pycolmap", config, solve=pycolmap_p3p)
+
+
+def study_difficulty(plan: Plan) -> Generator[Progress, None, str]:
+    """Plain P3P at its defaults on the tuning worlds, for several spacings, offsets and turns."""
+    texts = []
+    for difficulty in HARDNESS:
+        scenes = replace(plan.tuning, difficulty=replace(difficulty, num_reference=plan.tuning.difficulty.num_reference))
+        paths = yield from write_scenes(scenes, plan.work / "scenes")
+        found = yield from evaluate(job(plan, paths, (Variant("p3p"),), ()), plan.work / "difficulty", plan.workers)
+        table = table_text([row for row in rows_by_kind(found.rows) if row.condition == CHANGED])
+        texts.append(f"{scenes.difficulty.text}\n{table}")
+    return "\n\n".join(texts)
+
+
+def machine() -> str:
+    system = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    return f"{system}, Python {platform.python_version()}, torch {torch.__version__}"
+
+
+class _Watch:
+    """Show progress on stderr: one line that changes on a terminal, elsewhere a line at most every half minute."""
+
+    def __init__(self) -> None:
+        self._last = 0.0
+
+    def __call__(self, step: Any) -> None:
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r\x1b[K{step.message}")
+        elif time.monotonic() - self._last > 30:
+            self._last = time.monotonic()
+            share = "" if step.fraction is None else f"{100 * step.fraction:5.1f} %  "
+            sys.stderr.write(f"{share}{step.message}\n")
+        sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,230 @@
+"""The text of the seasons benchmark: docs/seasons.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from benchmarks.seasons_tuning import Tried
+from core.evaluation.intervals import PairedComparison
+from core.evaluation.paired import paired
+from core.evaluation.paper import paper_recall
+from core.evaluation.rows import QueryRow
+from core.evaluation.summary import CHANGED, TableRow, rows_by_kind, rows_by_scene
+
+OUTSIDE = ("PoseLib", "pycolmap")
+_SENSITIVITY = "gsmc, oracle"
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Study:
+    """Everything that the benchmark found. ``num_labels`` of the networks by name, coarse first."""
+
+    ranking: Sequence[Tried]
+    rows: Sequence[QueryRow]
+    real_rows: Sequence[QueryRow]
+    real_reasons: Sequence[str]
+    num_labels: Mapping[str, int]
+    difficulty: str
+    seeds: Mapping[str, str]
+    conditions: Sequence[str]
+    seed: int
+    notes: Sequence[str]
+    seconds: float
+
+
+def seasons_text(study: Study, command: str, machine: str) -> str:
+    """The whole text in Markdown."""
+    rows = [row for row in study.rows if row.has_truth]
+    pooled = rows_by_kind(rows)
+    changed = [row for row in pooled if row.condition == CHANGED]
+    parts = [
+        "# Localization across seasons: what labels add",
+        _setup(study, command, machine),
+        "## Plain P3P, tuned first",
+        _tuning(study),
+        "## Changed conditions, all methods",
+        _main(changed, study.num_labels),
+        "## Who wins, on the same queries",
+        _claims(rows, study.num_labels),
+        "## By condition, at (0.5 m, 5°)",
+        _by_condition(pooled, study),
+        "## What gravity and height must be worth",
+        _sensitivity(rows, changed),
+        "## Other libraries on the same matches",
+        _outside(rows, changed),
+        "## Photographs",
+        _photographs(study),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _setup(study: Study, command: str, machine: str) -> str:
+    queries = len({(row.scene, row.query) for row in study.rows})
+    lines = [
+        f"    {command}",
+        "",
+        f"Rendered worlds of seeds that nothing was trained on (test: {study.seeds['test']}; tuning of plain P3P: "
+        f"{study.seeds['tuning']}); {study.difficulty}. Conditions: {', '.join(study.conditions)}; the map is of overcast. "
+        f"{queries} test queries, seed {study.seed}. {machine}; {study.seconds / 60:.0f} minutes in this run, without what was "
+        "finished before.",
+        "",
+        "Recall is the percent of the queries within (0.25 m, 2°) / (0.5 m, 5°) / (5 m, 10°); a missing pose is a failure. "
+        "In brackets: the paper's number for a method of this kind on Extended CMU Seasons, other places and photographs.",
+        *(f"\n{note}" for note in study.notes),
+    ]
+    return "\n".join(lines)
+
+
+def _tuning(study: Study) -> str:
+    best = study.ranking[0]
+    shown = list(study.ranking[:5]) + [one for one in study.ranking[-1:] if one not in study.ranking[:5]]
+    body = [[one.setting.name, *(f"{share:.1f}" for share in one.recall)] for one in shown]
+    words = (
+        f"{len(study.ranking)} settings on the tuning worlds, changed conditions, mean over kinds; the best is taken for every "
+        f"method below: {best.setting.name}. First five and the worst:"
+    )
+    return f"{words}\n\n{_table(['setting', '0.25 m, 2°', '0.5 m, 5°', '5 m, 10°'], body)}"
+
+
+def _main(changed: Sequence[TableRow], num_labels: Mapping[str, int]) -> str:
+    kinds = list(dict.fromkeys(row.kind for row in changed))
+    body = []
+    for line in _lines(changed):
+        own = {row.kind: row for row in changed if row.line == line}
+        first = next(iter(own.values()))
+        cells = [_cell(own[kind], num_labels) if kind in own else "" for kind in kinds]
+        ratios = [f"{100 * (own[kind].inlier_ratio_after or 0):.0f}" if kind in own else "" for kind in kinds]
+        seconds = sum(row.seconds_per_query for row in own.values()) / len(own)
+        body.append([first.method, first.labels, *cells, " / ".join(ratios), f"{seconds:.2f}"])
+    counts = [f"{kind} ({max(row.num_queries for row in changed if row.kind == kind)})" for kind in kinds]
+    header = ["method", "labels", *counts, "right matches, %", "s a query"]
+    words = "The small interval is Wilson's 95 % of the middle number. Right matches: after the semantic step, as drawn."
+    return f"{words}\n\n{_table(header, body)}"
+
+
+def _lines(rows: Sequence[TableRow]) -> list[str]:
+    """The lines of the main table: no study, no other library."""
+    shown = [row for row in rows if row.method not in OUTSIDE and not row.method.startswith(_SENSITIVITY)]
+    return list(dict.fromkeys(row.line for row in shown))
+
+
+def _cell(row: TableRow, num_labels: Mapping[str, int]) -> str:
+    paper = paper_recall(row.method, num_labels.get(row.labels, 0), row.kind)
+    low, high = row.intervals[1]
+    beside = f" [{_three(paper)}]" if paper else ""
+    return f"{_three(row.recall)} ({low:.0f} to {high:.0f}){beside}"
+
+
+def _three(numbers: Sequence[float]) -> str:
+    return " / ".join(f"{number:.1f}" for number in numbers)
+
+
+def claims(num_labels: Mapping[str, int]) -> list[tuple[str, str]]:
+    """Pairs of lines (worse, better) that the claim puts in order, as far as the networks are there."""
+    names = list(num_labels)
+    if not names:
+        return []
+    coarse, fine = names[0], names[min(1, len(names) - 1)]
+    pairs = [("p3p", f"ssmc {coarse}")]
+    if fine != coarse:
+        pairs.append((f"ssmc {coarse}", f"ssmc {fine}"))
+    pairs += [("p3p", f"ssmc {fine}"), (f"ssmc {fine}", f"ssmc-soft {fine}"), (f"ssmc {fine}", f"gsmc {fine}")]
+    pairs += [(f"gsmc {fine}", f"gsmc-soft {fine}"), (f"ssmc-soft {fine}", f"pfsl {fine}")]
+    pairs += [(f"ssmc-soft {fine}", f"ssmc-soft {name}") for name in names[2:]]
+    return pairs
+
+
+def _claims(rows: Sequence[QueryRow], num_labels: Mapping[str, int]) -> str:
+    body = []
+    for first, second in claims(num_labels):
+        for kind in [*dict.fromkeys(row.kind for row in rows), "all"]:
+            own = [row for row in rows if row.changed and kind in (row.kind, "all")]
+            found = paired(own, first, second)
+            if found is not None:
+                body.append([f"{first} → {second}", kind, *_gain(found)])
+    words = (
+        "Change of recall at (0.5 m, 5°) on changed conditions, in points, with its 95 % interval (whole worlds resampled); "
+        "won and lost: queries that only the second or only the first finds; p: exact McNemar test."
+    )
+    header = ["from → to", "kind", "queries", "gain", "95 % interval", "won", "lost", "p"]
+    return f"{words}\n\n{_table(header, body)}"
+
+
+def _gain(found: PairedComparison) -> list[str]:
+    interval = f"{found.low:+.1f} to {found.high:+.1f}"
+    wins = [str(found.only_second), str(found.only_first)]
+    return [str(found.num_queries), f"{found.gain:+.1f}", interval, *wins, f"{found.p_value:.2g}"]
+
+
+def _by_condition(pooled: Sequence[TableRow], study: Study) -> str:
+    lines = _lines(pooled)
+    body = []
+    for kind in dict.fromkeys(row.kind for row in pooled):
+        for line in lines:
+            own = {row.condition: row for row in pooled if row.kind == kind and row.line == line}
+            body.append([kind, line, *(f"{own[c].recall[1]:.0f}" if c in own else "" for c in study.conditions)])
+    return _table(["kind", "method", *study.conditions], body)
+
+
+def _sensitivity(rows: Sequence[QueryRow], changed: Sequence[TableRow]) -> str:
+    lines = list(dict.fromkeys(row.line for row in changed if row.method.startswith(_SENSITIVITY)))
+    if not lines:
+        return ""
+    estimated = "gsmc " + next(row.labels for row in changed if row.line == lines[0])
+    body = []
+    for line in [estimated, *lines]:
+        own = [row for row in changed if row.line == line]
+        found = paired([row for row in rows if row.changed], estimated, line)
+        body.append(
+            [line, *(_three(row.recall) for row in own), "" if line == estimated or found is None else f"{found.gain:+.1f}"]
+        )
+    kinds = list(dict.fromkeys(row.kind for row in changed))
+    words = (
+        "GSMC takes gravity and height from the mapping cameras (first line). The oracle reads the truth, made wrong by normal "
+        "errors of the stated deviations; the last column is the gain over the first line at (0.5 m, 5°)."
+    )
+    return f"{words}\n\n{_table(['gravity and height', *kinds, 'gain'], body)}"
+
+
+def _outside(rows: Sequence[QueryRow], changed: Sequence[TableRow]) -> str:
+    body = []
+    for name in OUTSIDE:
+        found = paired([row for row in rows if row.changed], "p3p", name)
+        own = [row for row in changed if row.method == name]
+        if found is not None:
+            agree = found.num_queries - found.only_first - found.only_second
+            shares = [_three(row.recall) for row in own]
+            body.append([name, *shares, f"{agree} of {found.num_queries}", str(found.only_first), str(found.only_second)])
+    if not body:
+        return ""
+    kinds = list(dict.fromkeys(row.kind for row in changed))
+    body.insert(0, ["p3p", *(_three(row.recall) for row in changed if row.line == "p3p"), "", "", ""])
+    words = "With our threshold and smallest number of inliers, each with its own sampling and stopping rule."
+    return f"{words}\n\n{_table(['solver', *kinds, 'agree', 'only ours finds', 'only it finds'], body)}"
+
+
+def _photographs(study: Study) -> str:
+    parts = [f"- {reason}" for reason in study.real_reasons]
+    known = rows_by_scene(study.real_rows)
+    if known:
+        body = [[r.scene, r.condition, r.line, str(r.num_queries), _three(r.recall), _ratio(r)] for r in known]
+        parts.append("\n" + _table(["scene", "condition", "method", "queries", "recall", "right matches, %"], body))
+    unknown = [row for row in study.real_rows if not row.has_truth]
+    if unknown:
+        body = [[r.scene, r.query, r.line, r.failure or "a pose", str(r.num_inliers), str(r.num_matches)] for r in unknown]
+        parts.append("\nWithout a true pose; what is told is whether one was found:\n")
+        parts.append(_table(["scene", "query", "method", "result", "inliers", "matches"], body))
+    if any("synthetic" in row.condition for row in study.real_rows):
+        parts.append("\nSynthetic night and haze are tone curves over the day's photographs; they are no other season.")
+    return "\n".join(parts)
+
+
+def _ratio(row: TableRow) -> str:
+    known = [row.inlier_ratio_before, row.inlier_ratio_after]
+    return " → ".join("?" if ratio is None else f"{100 * ratio:.0f}" for ratio in known)
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "/") for cell in line) + " |" for line in lines)
