@@ -5,7 +5,14 @@ from itertools import product
 import numpy as np
 import pytest
 
-from core.engine.consistency import class_iou, confusion_matrix, consistency_at_points, entropy_bits
+from core.engine.consistency import (
+    bootstrap_intervals,
+    class_iou,
+    confusion_matrix,
+    consistency_at_points,
+    entropy_bits,
+    label_kappas,
+)
 
 
 def direct_information(a, b, num_labels):
@@ -88,3 +95,64 @@ def test_class_iou_counts_classes_of_the_truth_only_and_leaves_void_out():
 def test_entropy_of_even_counts_is_the_logarithm_of_their_number():
     assert entropy_bits([5, 5, 5, 5, 0]) == pytest.approx(2)
     assert entropy_bits([]) == 0
+
+
+def noisy_pairs(num_pairs: int, num_points: int, seed: int = 0, num_labels: int = 6):
+    """Image pairs that differ in how many of their labels keep: what a bootstrap over pairs must see."""
+    random = np.random.default_rng(seed)
+    pairs = []
+    for _ in range(num_pairs):
+        a = random.integers(0, num_labels, num_points)
+        kept = random.random(num_points) < random.uniform(0.2, 0.9)
+        pairs.append((a, np.where(kept, a, random.integers(0, num_labels, num_points))))
+    return pairs
+
+
+def pooled(pairs, num_labels: int = 6):
+    return consistency_at_points(*(np.concatenate(side) for side in zip(*pairs, strict=True)), num_labels)
+
+
+def test_the_kappa_of_each_label_is_that_of_the_label_against_the_rest():
+    a, b = noisy_pairs(1, 400)[0]
+    kappas = label_kappas(consistency_at_points(a, b, 7))
+    for label in range(6):
+        alone = consistency_at_points(a == label, b == label, 2)
+        assert kappas[label] == pytest.approx(alone.kappa)
+    assert np.isnan(kappas[6])
+
+
+def test_the_information_bias_of_few_independent_points_is_what_miller_and_madow_say():
+    random = np.random.default_rng(5)
+    found, bias = [], []
+    for _ in range(40):
+        stats = consistency_at_points(random.integers(0, 20, 2000), random.integers(0, 20, 2000), 20)
+        found.append(stats.mutual_information_bits)
+        bias.append(stats.information_bias_bits)
+    assert np.mean(found) > 0.1  # nothing in common, and yet
+    assert np.mean(bias) == pytest.approx(np.mean(found), rel=0.1)
+    assert consistency_at_points([], [], 4).corrected_information_bits == 0
+
+
+def test_intervals_are_seeded_hold_the_estimate_and_draw_pairs_not_points():
+    pairs = noisy_pairs(12, 500)
+    intervals = bootstrap_intervals(pairs, 6, seed=1)
+    assert intervals == bootstrap_intervals(pairs, 6, seed=1)
+    estimate = pooled(pairs).as_row()
+    for name, (low, high) in intervals.items():
+        assert low < estimate[name] < high, name
+    width = np.diff(intervals["kappa"])[0]
+    points_only = 2 * 1.96 * np.sqrt(0.25 / (12 * 500))  # what independent points would give at most
+    assert width > 3 * points_only
+
+
+def test_about_nineteen_of_twenty_intervals_hold_the_truth():
+    truth = pooled(noisy_pairs(4000, 60, seed=99)).kappa
+    covered = 0
+    for seed in range(40):
+        low, high = bootstrap_intervals(noisy_pairs(20, 60, seed=seed), 6, seed)["kappa"]
+        covered += low <= truth <= high
+    assert covered >= 33
+
+
+def test_a_single_pair_has_no_intervals():
+    assert all(np.isnan(bound) for bounds in bootstrap_intervals(noisy_pairs(1, 50), 6, 0).values() for bound in bounds)

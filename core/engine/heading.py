@@ -30,7 +30,7 @@ class HeadingConfig:
     num_columns: int = setting(128, minimum=8, help="cells along the image's width; a shift is known to a part of a cell")
     max_shift: float = setting(0.3, minimum=0, maximum=0.9, help="largest sideways shift, as a share of the width")
     max_rise: float = setting(0.2, minimum=0, maximum=0.9, help="largest shift up or down, as a share of the height")
-    rarity_power: float = setting(2.0, minimum=0, help="an agreeing pixel counts (-log of its label's share) to this power")
+    rarity_power: float = setting(1.0, minimum=0, help="an agreeing pixel counts (-log of its label's share) to this power")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
