@@ -32,6 +32,9 @@ class LikelihoodConfig:
     )
     max_points: int = setting(5000, minimum=100, maximum=1_000_000, help="points looked at for one image, rare labels first")
     min_visible: int = setting(50, minimum=1, maximum=100_000, help="with fewer visible points a pose's likelihood shrinks")
+    crowd: float = setting(
+        0.9, minimum=0.0, maximum=1.0, help="it also shrinks with fewer points than this share of the particles sees at most"
+    )
     cells_across: int = setting(128, minimum=8, maximum=4096, help="labels are gathered in square cells, so many in a row")
     blur_cells: float = setting(1.0, minimum=0.0, maximum=20.0, help="how far a label may lie from where its point projects")
     angle_slack_deg: float = setting(
@@ -246,7 +249,8 @@ def mean_log_ratios(
 
     ``rotations`` (N, 3, 3) cam_from_world, ``centers`` (N, 3) world. Visible is what lies within the distances and
     angles of the mapping views (PAPER 3.1), wherever it projects; a point outside the image counts as 0. The sum is
-    divided by at least ``min_visible``. Memory is bounded.
+    divided by no fewer points than ``crowd`` of the poses see, nor than ``min_visible``: from the edge of the map a few
+    points that happen to fit would otherwise beat the whole street. Memory is bounded.
     """
     device = points.points.device
     poses = torch.as_tensor(_projections(volume, rotations, centers - points.origin), device=device, dtype=torch.float32)
@@ -259,8 +263,8 @@ def mean_log_ratios(
     size = max(1, block // max(1, len(points)))
     parts = [_block(part, homogeneous, facing, columns, points.weights, volume) for part in poses.split(size)]
     total, weight, count = (torch.cat([part[i] for part in parts]).double().cpu().numpy() for i in range(3))
-    mean_weight = weight / np.maximum(count, 1)
-    return total / np.maximum(weight, config.min_visible * np.maximum(mean_weight, 1e-3)), count.astype(np.int64)
+    least = max(float(np.quantile(weight, config.crowd)), config.min_visible * float(points.weights.mean()), 1e-6)
+    return total / np.maximum(weight, least), count.astype(np.int64)
 
 
 def _projections(volume: LabelVolume, rotations: Array, centers: Array) -> Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +13,9 @@ from core.geometry import Array
 from core.localizer.features import dequantize_descriptors
 from core.records import Features, Matches2D3D, Progress, SceneMap, setting
 from core.steps import finish
+
+if TYPE_CHECKING:
+    import torch
 
 _QUERY_CHUNK = 1024
 _MAP_CHUNK = 16_384  # one block of similarities is 64 MB, whatever the size of the map
@@ -46,33 +50,64 @@ def match_features(a: Features, b: Features, config: MatchConfig = MatchConfig()
     return index, best[index], scores[index]
 
 
-def match_to_map(features: Features, scene_map: SceneMap, config: MatchConfig = MatchConfig()) -> Matches2D3D:
+def match_to_map(
+    features: Features, scene_map: SceneMap, config: MatchConfig = MatchConfig(), candidates: Array | None = None
+) -> Matches2D3D:
     """Match an image to all descriptors of the map; the two nearest compared belong to different 3D points (PAPER 3.2).
 
-    Each keypoint gives at most one match; memory does not grow with the map. A map with a single point is compared with
-    an unrelated descriptor. Raises InputError when the map has no descriptors, other ones, or values are not finite.
+    Each keypoint gives at most one match; memory does not grow with the map. ``candidates`` (P,) bool limits the search
+    to some of the points, as retrieval or a prior gives them. A map with a single point is compared with an unrelated
+    descriptor. Raises InputError when the map has no descriptors, other ones, or values are not finite.
     """
-    return finish(match_to_map_steps(features, scene_map, config))
+    return finish(match_to_map_steps(features, scene_map, config, candidates))
 
 
 def match_to_map_steps(
-    features: Features, scene_map: SceneMap, config: MatchConfig = MatchConfig()
+    features: Features,
+    scene_map: SceneMap,
+    config: MatchConfig = MatchConfig(),
+    candidates: Array | None = None,
+    device: str = "cpu",
 ) -> Generator[Progress, None, Matches2D3D]:
-    """``match_to_map`` as a long task: yields Progress, returns the matches."""
+    """``match_to_map`` as a long task, on a device: yields Progress, returns the matches."""
     require_matchable(features.extractor, scene_map)
     _require_finite(features)
-    observations = scene_map.observations
-    order = np.argsort(observations.point, kind="stable") if np.any(np.diff(observations.point) < 0) else slice(None)
-    if not len(features) or not len(observations.point):
+    rows = _rows(scene_map, candidates)
+    points = scene_map.observations.point[rows]
+    if not len(features) or not len(points):
         return _matches(features, scene_map, np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
-    points = observations.point[order]
-    best, first, second = yield from _nearest_two(features.descriptors, observations.descriptors[order], points)
+    descriptors = _Rows(scene_map.observations.descriptors, rows)
+    best, first, second = yield from _nearest_two(features.descriptors, descriptors, points, device)
     scores = _ratio_scores(first, second)
     keypoint = np.flatnonzero(scores > 1 - config.ratio)
     if config.one_to_one:
         keypoint = _best_of_each(points[best[keypoint]], scores[keypoint], keypoint)
-    observation = np.arange(len(points))[order][best[keypoint]]
+    chosen = best[keypoint]
+    observation = chosen if isinstance(rows, slice) else rows[chosen]
     return _matches(features, scene_map, keypoint, observation, scores[keypoint])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Rows:
+    """Some rows of a large array in some order, copied only block by block."""
+
+    values: Array
+    rows: Array | slice
+
+    def __getitem__(self, part: slice) -> Array:
+        return self.values[part] if isinstance(self.rows, slice) else self.values[self.rows[part]]
+
+
+def _rows(scene_map: SceneMap, candidates: Array | None) -> Array | slice:
+    """The observations to search, ordered by point: all as they are where that is already so."""
+    point = scene_map.observations.point
+    if candidates is not None and candidates.shape != (len(scene_map.points3D),):
+        raise ValueError(f"candidates have shape {candidates.shape}, expected ({len(scene_map.points3D)},)")
+    in_order = not np.any(np.diff(point) < 0)
+    if candidates is None and in_order:
+        return slice(None)
+    rows = np.arange(len(point)) if candidates is None else np.flatnonzero(candidates[point])
+    return rows if in_order else rows[np.argsort(point[rows], kind="stable")]
 
 
 def require_matchable(extractor: str, scene_map: SceneMap) -> None:
@@ -94,7 +129,9 @@ def _require_finite(features: Features) -> None:
         raise InputError(f"{bad} of {len(features)} descriptors are not finite; extract the features again")
 
 
-def _nearest_two(queries: Array, references: Array, points: Array) -> Generator[Progress, None, tuple[Array, Array, Array]]:
+def _nearest_two(
+    queries: Array, references: Array | _Rows, points: Array, device: str = "cpu"
+) -> Generator[Progress, None, tuple[Array, Array, Array]]:
     """Find the nearest reference row of each query, and how near the nearest of any other point is.
 
     ``references`` (T, 128) unit f32 or u8 (dequantised block by block), ``points`` (T,) non-decreasing ids.
@@ -109,13 +146,34 @@ def _nearest_two(queries: Array, references: Array, points: Array) -> Generator[
         block = dequantize_descriptors(block) if block.dtype == np.uint8 else block
         for start in range(0, len(queries), _QUERY_CHUNK):
             part = slice(start, start + _QUERY_CHUNK)
-            row, one, two = _block_two(queries[part] @ block.T, points[begin:end])
+            row, one, two = _compared(queries[part], block, points[begin:end], device)
             # Blocks do not share points, so the loser of the two bests is a best of another point.
             second[part] = np.maximum(np.maximum(second[part], two), np.minimum(first[part], one))
             better = one > first[part]
             best[part][better] = begin + row[better]
             first[part] = np.maximum(first[part], one)
     return best, first, second
+
+
+def _compared(queries: Array, block: Array, points: Array, device: str) -> tuple[Array, Array, Array]:
+    """Compare queries (Q, 128) with one block (B, 128) of references, by numpy or on another device by torch."""
+    if device == "cpu":
+        return _block_two(queries @ block.T, points)
+    import torch
+
+    tensors = (torch.as_tensor(np.array(values), device=device) for values in (queries, block, points))
+    row, one, two = _block_two_torch(*tensors)
+    return row.cpu().numpy(), one.cpu().numpy(), two.cpu().numpy()
+
+
+def _block_two_torch(
+    queries: torch.Tensor, block: torch.Tensor, points: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """As ``_block_two``, from (Q, 128) and (B, 128) tensors on one device."""
+    similarity = queries @ block.T
+    one, row = similarity.max(dim=1)
+    similarity.masked_fill_(points[None] == points[row][:, None], -float("inf"))
+    return row, one, similarity.amax(dim=1)
 
 
 def _blocks(points: Array) -> Iterator[tuple[int, int]]:

@@ -22,7 +22,7 @@ class FilterConfig:
         100.0, minimum=0.0, maximum=1e6, help="what an image's mean log-likelihood ratio counts: independent points it is worth"
     )
     stages: int = setting(
-        3, minimum=1, maximum=20, help="an image's likelihood is taken in up to this many parts where it is sharp (tempering)"
+        6, minimum=1, maximum=20, help="an image's likelihood is taken in up to this many parts where it is sharp (tempering)"
     )
     start_position_m: float = setting(
         5.0, unit="m", minimum=0.0, maximum=1000.0, help="spread of the first particles around poses without a stated error"
@@ -101,7 +101,7 @@ def tempered(
     """Weigh particles by exp(``strength`` x score(qvec, centers)), resampling on the way.
 
     A sharp likelihood is taken in parts: each leaves a quarter of the particles effective, which are then resampled,
-    roughened and scored again; the last takes what is left. Resamples whenever fewer than half are effective.
+    roughened and scored again; the last takes what is left.
     """
     remaining = strength
     for stage in range(config.stages):

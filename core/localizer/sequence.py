@@ -177,6 +177,7 @@ class Tracker:
         if before is None:
             qvec, centers = self._start(frame, self.config.filter.num_particles)
             return particle_set(qvec, centers, np.zeros(len(centers)), index)
+        before = resampled_if_few(before, self.config.filter, self._rng)
         step, deviations = self._step(frame)
         qvec, centers = move(before.qvec, before.centers, step, deviations, self._rng)
         self._last_step = step
@@ -224,14 +225,13 @@ class Tracker:
         known += prior_log_likelihood(prior, particles.qvec, particles.centers, self.mounting.up)
         particles = particle_set(particles.qvec, particles.centers, particles.log_weights + known, particles.step)
         points = near_points(self.points, particles.centers, self.config.likelihood.max_points, self._rng)
-        particles = tempered(
+        self._particles = tempered(
             particles,
             lambda qvec, centers: self._scores(views, points, qvec, centers),
             self.config.filter.strength,
             self.config.filter,
             self._rng,
         )
-        self._particles = resampled_if_few(particles, self.config.filter, self._rng)
 
     def _scores(self, views: list[_View], points: LabelledPoints, qvec: Array, centers: Array) -> Array:
         """Mean log-likelihood ratios (N,), those of several cameras added."""
