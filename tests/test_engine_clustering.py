@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -17,6 +19,12 @@ from core.engine.clustering import (
     update_centroids,
 )
 from core.errors import InputError, WeightsError
+
+
+def faiss_or_skip():
+    if sys.platform == "darwin":
+        pytest.skip("faiss and torch bring two OpenMP libraries that end the process on macOS")
+    return pytest.importorskip("faiss", reason="faiss-cpu is not installed")
 
 
 @pytest.fixture
@@ -52,6 +60,66 @@ def test_directions_without_variance_are_left_out(blobs):
 def test_features_that_do_not_vary_are_refused():
     with pytest.raises(InputError, match="do not vary"):
         pca_whitening(torch.ones(20, 4), 4)
+
+
+def test_features_that_vary_by_rounding_only_are_refused():
+    generator = torch.Generator().manual_seed(0)
+    with pytest.raises(InputError, match="do not vary"):
+        pca_whitening(3 + 1e-6 * torch.randn(20, 4, generator=generator), 4)
+
+
+def test_features_that_are_no_numbers_are_refused(blobs):
+    blobs[3, 2] = float("nan")
+    with pytest.raises(InputError, match="NaN"):
+        drain(fit_clusters(blobs, ClusterConfig(num_clusters=6), 0))
+
+
+def test_whitening_agrees_with_faiss_up_to_signs_and_scale(blobs):
+    """faiss divides by n where we divide by n - 1; the L2 normalisation that follows removes any common scale."""
+    faiss = faiss_or_skip()
+    pca = faiss.PCAMatrix(5, 3, -0.5)
+    pca.train(blobs.numpy())
+    expected = pca.apply(blobs.numpy())
+    A, b = pca_whitening(blobs, 3)
+    ours = (blobs @ A + b).numpy()
+    ratio = ours / expected
+    assert np.abs(ratio) == pytest.approx(np.full_like(ratio, np.abs(ratio).mean()), rel=5e-3)
+    assert (np.sign(ratio) == np.sign(ratio[:1])).all()
+
+
+def test_kmeans_agrees_with_faiss_from_the_same_start(blobs):
+    faiss = faiss_or_skip()
+    faiss.omp_set_num_threads(1)
+    points = torch.nn.functional.normalize(blobs, dim=1)
+    start = initial_centroids(points, 9, "random", 4)
+    reference = faiss.Kmeans(5, 9, niter=20, max_points_per_centroid=10**7, min_points_per_centroid=1)
+    reference.train(points.numpy(), init_centroids=start.numpy())
+    _, centroids = drain(kmeans(points, start, 20, 0))
+    assert centroids.numpy() == pytest.approx(reference.centroids, abs=1e-4)
+    _, expected = reference.index.search(points.numpy(), 1)
+    assert np.array_equal(assign(points, centroids)[0].numpy(), expected[:, 0])
+
+
+def test_spherical_centroids_have_length_one_and_raise_the_cosine(blobs):
+    points = torch.nn.functional.normalize(blobs, dim=1)
+    start = initial_centroids(points, 5, "random", 1)
+    _, centroids = drain(kmeans(points, start, 20, 0, spherical=True))
+    assert centroids.norm(dim=1).numpy() == pytest.approx(np.ones(5), abs=1e-5)
+    cosine = [float((points @ c.T).max(1).values.mean()) for c in (start, centroids)]
+    assert cosine[1] > cosine[0]
+    direct = torch.stack([points[assign(points, centroids)[0] == k].sum(0) for k in range(5)])
+    assert torch.nn.functional.normalize(direct, dim=1).numpy() == pytest.approx(centroids.numpy(), abs=0.02)
+
+
+def test_soft_shares_fall_with_the_squared_distance(blobs):
+    _, model = drain(fit_clusters(blobs, ClusterConfig(num_clusters=6), 0))
+    labels, shares = model.nearest(blobs, 3, 0.5)
+    y = model.project(blobs)
+    distances = (y[:, None] - torch.tensor(model.centroids)[None]).square().sum(2)
+    expected, order = distances.topk(3, largest=False)
+    assert torch.equal(labels, order)
+    assert shares.numpy() == pytest.approx((-expected / 0.5).softmax(1).numpy(), abs=1e-4)
+    assert torch.equal(labels[:, 0], model.assign(blobs))
 
 
 def test_kmeans_agrees_with_scipy_from_the_same_start(blobs):

@@ -116,7 +116,8 @@ def pca_whitening(features: Tensor, max_dims: int) -> tuple[Tensor, Tensor]:
         covariance += centred.T @ centred
     values, vectors = torch.linalg.eigh(covariance / max(1, count - 1))
     values, vectors = values.flip(0), vectors.flip(1)
-    rank = int((values > 1e-9 * values[0].clamp(min=1e-30)).sum())
+    size = float(features.square().sum(1).mean())  # variance far below it is rounding
+    rank = int((values > max(1e-9 * float(values[0]), 1e-10 * size, 1e-30)).sum())
     kept = min(max_dims, dims, rank)
     if kept == 0:
         raise InputError(f"{count} features do not vary at all, expected features of different places")
