@@ -85,4 +85,5 @@ def _add_train_classes(command) -> None:
         "--short-side", type=positive_int, metavar="PX", help="resize photographs; default: 768 for the large ones"
     )
     train.add_argument("--max-validation", type=positive_int, metavar="N", help="validation images; default: all")
+    train.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
     train.add_argument("--seed", type=seed_number, default=0)

@@ -211,7 +211,8 @@ def train_classes(options: argparse.Namespace) -> int:
     config = PretrainingConfig(optimization=schedule, augmentation=AugmentationConfig(crop=options.crop))
     layout = None if options.layout == "auto" else options.layout
     run = ClassRun(tuple(options.data), layout, init, options.short_side)
-    scores = drain(train_classes(run, options.out, config, options.seed, options.max_validation), options)
+    steps = train_classes(run, options.out, config, options.seed, options.max_validation, options.device)
+    scores = drain(steps, options)
     row = {"weights": str(options.out)} | scores.as_row()
     lines = [f"{name:20} {value:.3f}" for name, value in row["iou"].items() if value is not None]
     lines += [f"{options.out}  mIoU {scores.miou:.3f}  pixel accuracy {scores.pixel_accuracy:.3f}  {scores.num_images} images"]

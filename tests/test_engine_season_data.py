@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -121,6 +122,13 @@ def test_two_part_names_have_their_condition_in_front(tmp_path):
         picture(tmp_path / "images" / name)
     write_correspondences(tmp_path / "correspondences/a.mat", "overcast/0001.jpg", "snow/0001.jpg", some_points(3, 0))
     assert open_pair_data([tmp_path]).view(0).conditions == ("overcast", "snow")
+
+
+def test_names_with_the_separators_of_another_system_are_found(tmp_path):
+    for name in ("a/b/c.jpg", "a/b/d.jpg"):
+        picture(tmp_path / "images" / name)
+    write_correspondences(tmp_path / "correspondence_data/a.mat", "a\\b\\c.jpg", "/a/b/d.jpg", some_points(3, 0))
+    assert open_pair_data([tmp_path]).view(0).images[1].shape == (40, 60, 3)
 
 
 def test_reference_feature_positions_are_used_where_they_are(tmp_path):
@@ -376,6 +384,20 @@ def test_the_demo_is_training_data_without_any_file_of_correspondences():
     train, validation = split(data, 0.3, 0)
     assert not images_of(train) & images_of(validation)
     assert len(train) + len(validation) >= 0.8 * len(data)
+
+
+def test_a_scene_whose_folder_of_correspondences_is_empty_uses_its_map(world_scene, tmp_path):
+    root = tmp_path / "scene"
+    shutil.copytree(world_scene.root, root)
+    for file in (root / "correspondences").glob("*.mat"):
+        file.unlink()
+    data = open_pair_data([root])
+    assert isinstance(data.source, SceneCorrespondences)
+    image = data.view(0).images.paths[1]
+    write_image(image, read_image(image)[:, :-8])
+    with pytest.raises(SceneError, match=r"the image is 248 x 192, but its camera is for 256 x 192") as refused:
+        drain(check_pair_data(open_pair_data([root])))
+    assert str(refused.value).startswith(str(image))
 
 
 def test_drives_that_made_one_map_correspond_at_the_points_that_both_saw(world_scene, tmp_path):

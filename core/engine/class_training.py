@@ -63,7 +63,12 @@ class ClassRun:
 
 
 def train_classes(
-    run: ClassRun, out: Path, config: PretrainingConfig, seed: int = 0, max_validation: int | None = None
+    run: ClassRun,
+    out: Path,
+    config: PretrainingConfig,
+    seed: int = 0,
+    max_validation: int | None = None,
+    device: str = "auto",
 ) -> Generator[Step, None, ClassScores]:
     """Train a network on annotated images, write it to ``out``, measure it on the validation part.
 
@@ -75,12 +80,13 @@ def train_classes(
     out = Path(out)
     _require_weight_name(out)
     _require_trainable(config)
+    compute = choose_device(device)
     check_writable(out.parent)
     yield Progress("Reading the lists of images", 0.0)
     data = join_class_data([open_class_data(path, run.layout, short_side=run.short_side, seed=seed) for path in run.data])
     network, preprocessing = start_network(run.init, data, seed)
     snapshot = out.with_name(f".{out.stem}.{_digest(run, data)}.training.pt")
-    network = yield from pretrain(network, data.train, preprocessing, config, seed, snapshot)
+    network = yield from pretrain(network.to(compute.device), data.train, preprocessing, config, seed, snapshot)
     info = NetworkInfo(
         vocabulary=data.vocabulary,
         num_labels=len(data.names),
@@ -90,7 +96,7 @@ def train_classes(
     )
     save_network(out, network, info)
     snapshot.unlink(missing_ok=True)
-    segmenter = Segmenter(network, info, choose_device())
+    segmenter = Segmenter(network, info, compute)
     return (yield from evaluate_classes(segmenter.segment, data.validation, data.names, max_validation))
 
 

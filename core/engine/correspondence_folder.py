@@ -21,6 +21,7 @@ from core.scene.correspondences import (
     read_pair_names,
     read_reference_positions,
 )
+from core.scene.scene import SCENE_FILE
 
 _FOLDERS = ("correspondence_data", FOLDER)
 _LISTS = ("corr_train.txt", "corr_val.txt")
@@ -111,9 +112,10 @@ def find_correspondences(path: Path) -> list[Path]:
 
 
 def _of_root(root: Path) -> list[Path]:
-    known = [root / name for name in _FOLDERS if (root / name).is_dir()]
-    if known:
-        return known[:1]
+    is_scene = (root / SCENE_FILE).is_file()  # which may do without files, unlike a data set
+    for folder in (root / name for name in _FOLDERS if (root / name).is_dir()):
+        if mat_files(folder) or not is_scene:
+            return [folder]
     return [root] if any(root.glob("*.mat")) else []
 
 

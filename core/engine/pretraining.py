@@ -50,6 +50,9 @@ class ClassBatch(NamedTuple):
     classes: Tensor
     surfaces: Tensor | None
 
+    def to(self, device: torch.device) -> ClassBatch:
+        return ClassBatch(*(None if part is None else part.to(device) for part in self))
+
 
 class SurfaceNetwork(nn.Module):
     """A network with one more classifier, for the four surface targets of ``core.engine.surfaces``, side by side."""
@@ -79,10 +82,11 @@ def pretrain(
     same seed and settings give the same network on the same machine.
     """
     network.to(memory_format=torch.channels_last)
+    device = next(network.parameters()).device
     if not config.surface_weight:
 
         def loss_of_step(step: int) -> tuple[Tensor, dict[str, float]]:
-            batch = class_batch(data, config, network.config.output_stride, step_seed(seed, step))
+            batch = class_batch(data, config, network.config.output_stride, step_seed(seed, step)).to(device)
             output = network.forward_train(normalised(batch.images, preprocessing))
             loss = segmentation_loss(output.logits, output.aux_logits, batch.classes, config.upsample)
             return loss, {"class": float(loss.detach())}
@@ -92,10 +96,10 @@ def pretrain(
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        joint = SurfaceNetwork(network)
+        joint = SurfaceNetwork(network).to(device)
 
     def joint_loss_of_step(step: int) -> tuple[Tensor, dict[str, float]]:
-        batch = class_batch(data, config, network.config.output_stride, step_seed(seed, step))
+        batch = class_batch(data, config, network.config.output_stride, step_seed(seed, step)).to(device)
         output, surface_logits = joint.forward_train(normalised(batch.images, preprocessing))
         loss = segmentation_loss(output.logits, output.aux_logits, batch.classes, config.upsample)
         surface = surface_loss(surface_logits, batch.surfaces)

@@ -12,6 +12,7 @@ import numpy as np
 from core.engine.season_pairs import SeasonPair
 from core.errors import SceneError
 from core.geometry import Array
+from core.images import image_size
 from core.mapping.visibility import point_visibility
 from core.records import Correspondences, ImageData, Scene, SceneMap, setting
 from core.scene.map_pairs import SightConfig, seen_by, shared_points, visible_points
@@ -39,6 +40,7 @@ class SceneCorrespondences:
         if scene.map is None:
             raise SceneError(f"{scene.root}: the scene has no map, from which correspondences could come")
         self._map = scene.map
+        self._measured: set[str] = set()
         self._index = {image.name: k for k, image in enumerate(scene.map.images)}
         self._images = {image.name: image for image in (*scene.map.images, *self._posed(scene))}
         missing = {name for name, image in self._images.items() if not image.path.is_file()}
@@ -56,6 +58,9 @@ class SceneCorrespondences:
         return self._images[image].condition
 
     def correspondences(self, pair: SeasonPair) -> Correspondences:
+        """Raises SceneError for an image of another size than its camera, whose pixels are not the map's."""
+        self._require_size(pair.reference)
+        self._require_size(pair.other)
         reference = self._index[pair.reference]
         if pair.other in self._sights:
             return seen_by(self._map, reference, *self._sights[pair.other])
@@ -66,6 +71,16 @@ class SceneCorrespondences:
 
     def parts(self) -> None:
         """None: a scene does not tell training from validation."""
+
+    def _require_size(self, name: str) -> None:
+        image = self._images[name]
+        if image.camera is None or name in self._measured:
+            return
+        size = image_size(image.path)
+        if size != (image.camera.width, image.camera.height):
+            camera = f"{image.camera.width} x {image.camera.height}"
+            raise SceneError(f"{image.path}: the image is {size[0]} x {size[1]}, but its camera is for {camera}")
+        self._measured.add(name)
 
     def _posed(self, scene: Scene) -> Iterator[ImageData]:
         for query in scene.queries:
