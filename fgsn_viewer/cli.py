@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core.errors import InputError
+from fgsn_viewer.cli_consistency import add_consistency_commands
 from fgsn_viewer.cli_evaluation import add_evaluation_commands
 from fgsn_viewer.cli_training import add_training_commands
 from fgsn_viewer.cli_values import non_negative_float, parse_size, positive_float, positive_int, seed_number
@@ -76,6 +77,7 @@ def build_parser() -> tuple[argparse.ArgumentParser, frozenset[str]]:
     _add_window_commands(command)
     _add_engine_commands(command)
     add_training_commands(command)
+    add_consistency_commands(command)
     _add_localizer_commands(command)
     add_evaluation_commands(command)
     return parser, frozenset(subparsers.choices)
@@ -142,6 +144,17 @@ def _add_localizer_commands(command) -> None:
     which = localize.add_mutually_exclusive_group()
     which.add_argument("--query", help="one query image, by its name or the last part of it")
     which.add_argument("--all", action="store_true", help="every query, with a recall table by condition (the default)")
-    localize.add_argument("--method", default="p3p", choices=("p3p",))
-    localize.add_argument("--weights", help="also report how many matches keep their label with this network")
+    methods = ("p3p", "ssmc", "ssmc-soft", "gsmc", "gsmc-soft")
+    localize.add_argument("--method", default="p3p", choices=methods, help="how labels choose among the matches")
+    localize.add_argument(
+        "--weights", help="network that labels the queries (default: what the scene asks for); says how many keep their label"
+    )
+    localize.add_argument("--window", type=positive_int, default=1, metavar="PX", help="ssmc: look for the label this far")
+    sources = ("auto", "given", "estimated", "oracle")
+    localize.add_argument(
+        "--prior", default="auto", choices=sources, help="gsmc: where gravity and height come from; oracle: the true pose"
+    )
+    noise = {"type": non_negative_float, "default": 0.0}
+    localize.add_argument("--gravity-noise", **noise, metavar="DEG", help="error added to the oracle's gravity")
+    localize.add_argument("--height-noise", **noise, metavar="M", help="error added to the oracle's height")
     localize.add_argument("--seed", type=seed_number, default=0)

@@ -9,16 +9,21 @@ import os
 import sys
 import time
 from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.errors import InputError
+from core.geometry import Array
 from core.images import IMAGE_SUFFIXES, read_image, write_image
-from core.records import ImageData, Localization, PointLabels, Progress, Scene
+from core.records import ImageData, LabelMap, Localization, PointLabels, Progress, Scene
 from core.scene.scene import open_scene
 from core.steps import finish
 from fgsn_viewer.virtual_display import ensure_display, has_display
-from resources import DEMO
+from resources import DEFAULT_WEIGHTS, DEMO
+
+if TYPE_CHECKING:
+    from core.localizer.pipeline import LocalizerConfig
 
 
 def view(options: argparse.Namespace) -> int:
@@ -186,9 +191,7 @@ def map(options: argparse.Namespace) -> int:
 def localize(options: argparse.Namespace) -> int:
     from core.evaluation.recall import recall_table
     from core.evaluation.report import recall_text
-    from core.localizer.batch import localize_or_refuse
-    from core.localizer.pipeline import LocalizerConfig
-    from core.localizer.pipeline import localize as localize_steps
+    from core.localizer.batch import localize_or_raise, localize_or_refuse
 
     scene = open_scene(options.scene)
     tell_notes(scene)
@@ -197,23 +200,64 @@ def localize(options: argparse.Namespace) -> int:
     queries = [find_image(scene, options.query)] if options.query else list(scene.queries)
     if not queries:
         raise InputError(f"{options.scene}: has no query images")
-    segmenter = segmenter_for(options) if options.weights else None
-    point_labels = None if segmenter is None else labels_of_points(scene, segmenter.vocabulary)
-    config = LocalizerConfig(method=options.method)
-    estimate = localize_steps if options.query else localize_or_refuse
+    if options.method != "p3p" and not options.weights:
+        options.weights = scene.weights or DEFAULT_WEIGHTS
+    labelled = Labelled(scene, segmenter_for(options), options.weights) if options.weights else None
+    scene_map = scene.map if labelled is None else labelled.scene_map
+    config = localizer_config(options)
+    estimate = localize_or_raise if options.query else localize_or_refuse
+    labels = {} if labelled is None else {"segment": labelled.segment, "statistics": labelled.statistics}
     done = []
     for number, query in enumerate(queries):
-        localization = finish(estimate(query, scene.map, config, seed=options.seed))
+        localization = finish(estimate(query, scene_map, config, options.seed, **labels))
         done.append(localization)
         row = localization_row(localization)
-        if segmenter is not None:
-            row["label_agreement"] = label_agreement(localization, point_labels, segmenter)
+        if labelled is not None:
+            row["label_agreement"] = labelled.agreement(localization)
         say(options, row, localization_line(row))
         progress(options, Progress(query.name, (number + 1) / len(queries)))
     known = [(one.query.condition, one.error) for one in done if one.query.cam_from_world is not None]
     if len(known) > 1 and not options.json:
         write(recall_text(recall_table(known)))
     return 0
+
+
+class Labelled:
+    """A scene whose points and queries are labelled by one network."""
+
+    def __init__(self, scene: Scene, segmenter: Any, weights: str) -> None:
+        from core.engine.segmenter import find_weights
+        from core.scene.label_statistics import find_label_statistics
+
+        self.scene_map = replace(scene.map, labels=labels_of_points(scene, segmenter.vocabulary))
+        self.statistics = find_label_statistics(find_weights(weights))
+        self._segmenter = segmenter
+        self._last: LabelMap | None = None
+
+    def segment(self, image: Array) -> LabelMap:
+        self._last = self._segmenter.segment(image)
+        return self._last
+
+    def agreement(self, localization: Localization) -> float | None:
+        """Share of the last image's matches whose query label is the point's label, or None without matches."""
+        matches = localization.matches
+        if not len(matches) or self._last is None:
+            return None
+        same = self._last.at(matches.points2D) == self.scene_map.labels.labels[matches.point_ids]
+        return round(float(same.mean()), 4)
+
+
+def localizer_config(options: argparse.Namespace) -> LocalizerConfig:
+    """The settings that `localize` offers."""
+    from core.localizer.gravity import PriorConfig
+    from core.localizer.pipeline import LocalizerConfig
+    from core.localizer.ssmc import SsmcConfig
+
+    noise = {"gravity_noise_deg": options.gravity_noise, "height_noise_m": options.height_noise}
+    if options.prior != "oracle" and any(noise.values()):
+        raise InputError("--gravity-noise and --height-noise are errors of the oracle; they need --prior oracle")
+    prior = PriorConfig(source=options.prior, **noise)
+    return LocalizerConfig(method=options.method, prior=prior, ssmc=SsmcConfig(window_px=options.window))
 
 
 def find_image(scene: Scene, name: str) -> ImageData:
@@ -260,15 +304,6 @@ def labels_of_points(scene: Scene, vocabulary: str) -> PointLabels:
     if labels is None:
         raise InputError(f"{scene.root}: the map has no labels of the vocabulary {vocabulary!r}; add them with `label`")
     return labels
-
-
-def label_agreement(localization: Localization, point_labels: PointLabels, segmenter) -> float | None:
-    """Share of the matches whose query label is the point's label, or None without matches."""
-    if not len(localization.matches):
-        return None
-    labels = segmenter.segment(read_image(localization.query.path))
-    same = labels.at(localization.matches.points2D) == point_labels.labels[localization.matches.point_ids]
-    return round(float(same.mean()), 4)
 
 
 def segmenter_for(options: argparse.Namespace):

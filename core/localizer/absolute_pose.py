@@ -9,6 +9,7 @@ from core.geometry import Array, Camera
 
 _PAIRS = 65_536  # poses x matches at a time: what stays in the processor's cache
 _BEHIND = 1e-6
+_FAR = 1e7  # m; beyond it the squares of f32 overflow, and no pose is meant
 
 
 class AbsolutePose:
@@ -65,7 +66,7 @@ class AbsolutePose:
 
     def _errors(self, models: Array) -> Array:
         """Squared errors (B, M) f32 in units of the largest one allowed, cut at 1 (behind the camera: 1)."""
-        x, y, z = models.astype(np.float32).transpose(1, 0, 2)
+        x, y, z = np.clip(models, -_FAR, _FAR).astype(np.float32).transpose(1, 0, 2)
         error = np.hstack([x, z]) @ self._along_x
         other = np.hstack([y, z]) @ self._along_y
         depth = z @ self._depth

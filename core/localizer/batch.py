@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
 import numpy as np
 
 from core.errors import InputError
+from core.geometry import Array
+from core.images import read_image
 from core.localizer.features import extractor_id
 from core.localizer.matching import require_matchable
 from core.localizer.pipeline import LocalizerConfig, localize
 from core.records import (
     Features,
     ImageData,
+    LabelMap,
+    LabelStatistics,
     Localization,
     LocalizationResult,
     Matches2D3D,
@@ -23,17 +27,39 @@ from core.records import (
 
 
 def localize_or_refuse(
-    query: ImageData, scene_map: SceneMap, config: LocalizerConfig, seed: int = 0
+    query: ImageData,
+    scene_map: SceneMap,
+    config: LocalizerConfig,
+    seed: int = 0,
+    segment: Callable[[Array], LabelMap] | None = None,
+    statistics: LabelStatistics | None = None,
 ) -> Generator[Progress, None, Localization]:
     """Localize as ``localize`` does; a query that cannot be used (no image, cut off, of another size) is a failure.
 
-    Raises InputError for what is wrong with every query alike: a map that cannot be matched.
+    ``segment`` labels the query's image, for methods that need labels. Raises InputError for what is wrong with every
+    query alike: a map that cannot be matched.
     """
     require_matchable(extractor_id(config.features), scene_map)
     try:
-        return (yield from localize(query, scene_map, config, seed=seed))
+        return (yield from localize_or_raise(query, scene_map, config, seed, segment, statistics))
     except (InputError, OSError) as error:
         return refused(query, str(error), config.method, seed)
+
+
+def localize_or_raise(
+    query: ImageData,
+    scene_map: SceneMap,
+    config: LocalizerConfig,
+    seed: int = 0,
+    segment: Callable[[Array], LabelMap] | None = None,
+    statistics: LabelStatistics | None = None,
+) -> Generator[Progress, None, Localization]:
+    """Localize as ``localize`` does, with labels that ``segment`` makes of the query's image; raises as it does."""
+    if segment is None:
+        return (yield from localize(query, scene_map, config, seed))
+    yield Progress(f"Labels of {query.name}", 0.0)
+    image = read_image(query.path)
+    return (yield from localize(query, scene_map, config, seed, image, segment(image), statistics))
 
 
 def refused(query: ImageData, reason: str, method: str, seed: int = 0) -> Localization:

@@ -16,6 +16,7 @@ from core.records import ImageData, Scene, SceneMap
 from core.scene.colmap import MODEL_PARTS, condition_of, model_suffix
 from core.scene.list_files import read_poses, read_queries
 from core.scene.map_file import MAP_FILE, image_root_hint, load_map_with_notes, with_image_root
+from core.scene.priors import read_priors
 
 SCENE_FILE = "scene.toml"
 SCENE_FORMAT = "fgsn-scene"
@@ -182,6 +183,8 @@ def _queries(images: Path, table: dict[str, Any], root: Path) -> tuple[ImageData
         return ()
     cameras = read_queries(root / table["queries"])
     poses = read_poses(root / table["poses"]) if _text(table, root, "poses", "") else {}
+    priors = read_priors(root / table["priors"]) if _text(table, root, "priors", "") else {}
     return tuple(
-        ImageData(name, images / name, condition_of(name), camera, poses.get(name)) for name, camera in cameras.items()
+        ImageData(name, images / name, condition_of(name), camera, poses.get(name), prior=priors.get(name))
+        for name, camera in cameras.items()
     )
