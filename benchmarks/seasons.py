@@ -138,12 +138,12 @@ def run(plan: Plan, labellings: tuple[Labelling, ...]) -> Generator[Progress, No
     test_job = job(plan, test_paths, variants, labellings)
     found = yield from evaluate(test_job, plan.work / "test", plan.workers)
     yield from write_evaluation(plan.work / "test", found, test_job)
-    real, reasons = yield from _photographs(plan, config, labellings)
+    real, notes = yield from _photographs(plan, config, labellings)
     return Study(
         ranking=ranking,
         rows=found.rows,
         real_rows=real,
-        real_reasons=reasons,
+        real_notes=notes,
         num_labels={labelling.name: labelling.num_labels for labelling in labellings},
         difficulty=plan.test.difficulty.text,
         seeds={"tuning": plan.tuning.seeds_text, "test": plan.test.seeds_text},
@@ -157,13 +157,13 @@ def run(plan: Plan, labellings: tuple[Labelling, ...]) -> Generator[Progress, No
 def _photographs(
     plan: Plan, config: LocalizerConfig, labellings: tuple[Labelling, ...]
 ) -> Generator[Progress, None, tuple[tuple[QueryRow, ...], list[str]]]:
-    paths, reasons = yield from write_real_scenes(plan.photographs, plan.work / "photographs")
+    paths, notes = yield from write_real_scenes(plan.photographs, plan.work / "photographs")
     if not paths:
-        return (), reasons
+        return (), notes
     real_job = job(plan, tuple(paths), method_variants(config, labellings), labellings)
     found: Evaluation = yield from evaluate(real_job, plan.work / "real", plan.workers)
     yield from write_evaluation(plan.work / "real", found, real_job)
-    return found.rows, reasons
+    return found.rows, notes
 
 
 def job(plan: Plan, scenes: tuple[Path, ...], variants: tuple[Variant, ...], labellings: tuple[Labelling, ...]) -> Job:

@@ -19,6 +19,7 @@ from core.mapping.build import build_map
 from core.mapping.inputs import fit_camera
 from core.records import ImageData, Progress
 from core.scene.list_files import write_poses, write_queries
+from core.scene.scene import open_scene
 
 MAX_SIDE = 1024
 _EVERY = 3  # of a drive's frames make the map
@@ -26,12 +27,11 @@ _EVERY = 3  # of a drive's frames make the map
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RealScene:
-    """A set of photographs: ``folder`` inside the data folder, what it is, what is known, and who writes the scene."""
+    """A set of photographs: ``folder`` inside the data folder, what it is, and who writes the scene."""
 
     name: str
     folder: str
     about: str
-    has_truth: bool
     write: Callable[[Path, Path], Generator[Progress, None, None]]
 
 
@@ -162,8 +162,8 @@ def write_sacre_coeur(data: Path, out: Path) -> Generator[Progress, None, None]:
 
 
 REAL_SCENES = (
-    RealScene("gallery", "kapture_virtual_gallery", "Virtual Gallery: 12 map and 4 query renderings", True, write_gallery),
-    RealScene("strecha", "strecha", "Herz-Jesus-P8: 4 photographs in the map, 4 queries", True, write_strecha),
+    RealScene("gallery", "kapture_virtual_gallery", "Virtual Gallery: 12 map and 4 query renderings", write_gallery),
+    RealScene("strecha", "strecha", "Herz-Jesus-P8: 4 photographs in the map, 4 queries", write_strecha),
     RealScene(
         "kitti",
         "kitti_odo",
@@ -171,22 +171,29 @@ REAL_SCENES = (
         True,
         write_kitti,
     ),
-    RealScene("sacre-coeur", "hloc_sacre_coeur", "Sacre Coeur: 10 day photographs, 1 by night", False, write_sacre_coeur),
+    RealScene("sacre-coeur", "hloc_sacre_coeur", "Sacre Coeur: 10 day photographs, 1 by night", write_sacre_coeur),
 )
 
 
 def write_real_scenes(data: Path | None, folder: Path) -> Generator[Progress, None, tuple[list[Path], list[str]]]:
-    """Write the scenes whose photographs are there; return their folders, and why the others are left out."""
-    paths, reasons = [], []
+    """Write the scenes whose photographs are there; return their folders, and a sentence on each or why it is left out."""
+    paths, notes = [], []
     for scene in REAL_SCENES:
         source = None if data is None else data / scene.folder
         out = folder / scene.name
-        if (out / "scene.toml").is_file():
-            paths.append(out)
-        elif source is None or not source.is_dir():
-            reasons.append(f"{scene.about}: left out, the photographs are not on this machine")
-        else:
+        if not (out / "scene.toml").is_file():
+            if source is None or not source.is_dir():
+                notes.append(f"{scene.about}: left out, the photographs are not here")
+                continue
             yield Progress(f"Mapping {scene.name}")
             yield from scene.write(source, out)
-            paths.append(out)
-    return paths, reasons
+        paths.append(out)
+        notes.append(f"{scene.about}. {_map_text(out)}")
+    return paths, notes
+
+
+def _map_text(path: Path) -> str:
+    scene = open_scene(path)
+    given = len(list((path / "images" / scene.reference[0].condition).iterdir()))
+    asked = sum(query.condition == scene.reference[0].condition for query in scene.queries)
+    return f"The map has {len(scene.reference)} of {given - asked} images and {len(scene.map.points3D)} points"

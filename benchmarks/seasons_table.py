@@ -23,7 +23,7 @@ class Study:
     ranking: Sequence[Tried]
     rows: Sequence[QueryRow]
     real_rows: Sequence[QueryRow]
-    real_reasons: Sequence[str]
+    real_notes: Sequence[str]
     num_labels: Mapping[str, int]
     difficulty: str
     seeds: Mapping[str, str]
@@ -205,7 +205,7 @@ def _outside(rows: Sequence[QueryRow], changed: Sequence[TableRow]) -> str:
 
 
 def _photographs(study: Study) -> str:
-    parts = [f"- {reason}" for reason in study.real_reasons]
+    parts = [f"- {note}" for note in study.real_notes]
     known = rows_by_scene(study.real_rows)
     if known:
         body = [[r.scene, r.condition, r.line, str(r.num_queries), _three(r.recall), _ratio(r)] for r in known]

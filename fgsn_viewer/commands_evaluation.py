@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import sys
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
@@ -51,8 +50,6 @@ def labelling_of(weights: str, device: str = "auto") -> Any:
 
 def statistics_of(weights: Path | None) -> Any:
     """The label statistics that lie beside a weight file, or None."""
-    if importlib.util.find_spec("core.scene.label_statistics") is None:
-        return None
     from core.scene.label_statistics import find_label_statistics
 
     return None if weights is None else find_label_statistics(weights)

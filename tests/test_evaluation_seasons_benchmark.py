@@ -1,0 +1,143 @@
+"""The seasons benchmark: worlds of their own, tuning that is honest, stages that go on, and its text; on a toy scene."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from evaluation_toys import StripeLabels, write_toy_scene
+
+from benchmarks import seasons, seasons_real
+from benchmarks import seasons_tuning as tuning
+from benchmarks.seasons_scenes import TEST_SEED, TUNING_SEED, Difficulty, SceneSet
+from core.evaluation.job import Labelling
+from core.geometry import Camera
+from core.images import write_image
+from core.records import Progress
+from core.scene.scene import open_scene
+from core.steps import finish
+from core.world.geometry import KINDS
+
+
+def scene_set(first_seed, count=12):
+    return SceneSet(first_seed=first_seed, count=count, num_queries=8, difficulty=Difficulty())
+
+
+def test_no_world_is_of_two_purposes():
+    """Training takes seeds from 1000 on, validation from 900000 on."""
+    used = [scene_set(first).seeds(kind) for first in (TUNING_SEED, TEST_SEED) for kind in KINDS]
+    everything = [seed for seeds in used for seed in seeds]
+    assert len(set(everything)) == len(everything) == 2 * 3 * 12
+    assert min(everything) >= 60_000
+    assert max(everything) < 900_000
+    assert scene_set(TEST_SEED).seeds_text == "urban 70000 to 70011, suburban 71000 to 71011, park 72000 to 72011"
+
+
+def test_the_best_setting_of_plain_p3p_is_the_one_that_finds_most_changed_queries(monkeypatch):
+    from test_evaluation_results import row
+
+    names = [setting.name for setting in tuning.settings(quick=True)]
+    rows = [row("overcast/0.jpg", method=name) for name in names]
+    rows += [row("snow/0.jpg", (0.4, 1.0) if name == names[2] else None, method=name) for name in names]
+    best, *others = tuning.ranked(rows, quick=True)
+    assert (best.setting.name, best.recall) == (names[2], (0, 100, 100))
+    assert all(one.recall == (0, 0, 0) for one in others)
+    assert best.setting.config().matching.ratio == best.setting.ratio == 0.9
+    assert len(list(tuning.settings())) == 72
+
+
+@pytest.fixture
+def toy_worlds(tmp_path, monkeypatch):
+    """Every scene that the benchmark asks for is a toy street; every network labels by stripes."""
+
+    def write_scenes(scenes, folder):
+        yield Progress("Rendering")
+        paths = [folder / f"{kind}-{scenes.seeds(kind)[0]}" for kind in scenes.kinds]
+        for path, kind in zip(paths, scenes.kinds):
+            if not path.is_dir():
+                write_toy_scene(path, name=path.name, kind=kind)
+        return tuple(paths)
+
+    def labelling_of(weights):
+        return Labelling(weights, "stripes", 8, weights, StripeLabels(tmp_path / "labelled.txt"))
+
+    monkeypatch.setattr(seasons, "write_scenes", write_scenes)
+    monkeypatch.setattr(seasons, "labelling_of", labelling_of)
+    return tmp_path
+
+
+def test_a_quick_run_writes_the_whole_text(toy_worlds, capsys):
+    out = toy_worlds / "seasons.md"
+    arguments = [
+        "--work",
+        str(toy_worlds / "work"),
+        "--out",
+        str(out),
+        "--quick",
+        "--kinds",
+        "urban",
+        "--weights",
+        "a-19",
+        "a-100",
+    ]
+    assert seasons.main(arguments) == 0
+    text = out.read_text(encoding="utf-8")
+    titles = [line for line in text.splitlines() if line.startswith("## ")]
+    assert titles == [
+        "## Plain P3P, tuned first",
+        "## Changed conditions, all methods",
+        "## Who wins, on the same queries",
+        "## By condition, at (0.5 m, 5°)",
+        "## What gravity and height must be worth",
+        "## Other libraries on the same matches",
+        "## Photographs",
+    ]
+    assert "test: urban 70000 to 70000; tuning of plain P3P: urban 60000 to 60000" in text
+    for line in ("| p3p |  |", "| ssmc | a-100 |", "| pfsl | a-19 |", "| ssmc a-19 → ssmc a-100 | urban |", "| PoseLib |"):
+        assert line in text
+    assert "| gsmc, oracle +- 5 deg, 0 m a-100 |" in text
+    assert text.count("left out, the photographs are not here") == 4
+    assert (toy_worlds / "work" / "test" / "report.html").is_file()
+    labelled = (toy_worlds / "labelled.txt").read_text()
+    assert seasons.main(arguments) == 0
+    assert (toy_worlds / "labelled.txt").read_text() == labelled, "nothing is done twice"
+
+
+def test_photographs_are_changed_as_the_text_says():
+    pixels = np.full((100, 60, 3), 120, np.uint8)
+    assert seasons_real.night_tone(pixels).mean() < 40
+    hazy = seasons_real.haze(pixels)
+    assert hazy[45].mean() > 170 > 140 > hazy[99].mean() > 120
+    np.testing.assert_array_equal(seasons_real.night_tone(pixels), seasons_real.night_tone(pixels))
+
+
+def test_kapture_poses_are_read_with_their_rigs(tmp_path):
+    sensors = tmp_path / "sensors"
+    sensors.mkdir()
+    (sensors / "sensors.txt").write_text("# kapture\ncam, , camera, PINHOLE, 40, 30, 50, 50, 19.5, 14.5\n")
+    (sensors / "rigs.txt").write_text("rig, cam, 1, 0, 0, 0, 0, 0, -0.1\n")
+    (sensors / "trajectories.txt").write_text("7, rig, 1, 0, 0, 0, 1, 2, 3\n")
+    (sensors / "records_camera.txt").write_text("7, cam, a/b.jpg\n")
+    (image,) = seasons_real._kapture(tmp_path)
+    np.testing.assert_allclose(image.cam_from_world.tvec, [1, 2, 2.9])
+    assert (image.camera.model, image.camera.width) == ("PINHOLE", 40)
+    assert image.path == sensors / "records_data" / "a" / "b.jpg"
+
+
+def test_a_facade_with_laser_poses_becomes_a_scene(shared_data, tmp_path):
+    source = shared_data("strecha")
+    finish(seasons_real.write_strecha(source, tmp_path / "scene"))
+    scene = open_scene(tmp_path / "scene")
+    assert (len(scene.reference), len(scene.queries), scene.notes) == (4, 4, ())
+    assert len(scene.map.points3D) > 300
+    assert max(scene.queries[0].camera.width, scene.queries[0].camera.height) == seasons_real.MAX_SIDE
+    assert all(query.cam_from_world is not None for query in scene.queries)
+
+
+def test_images_are_copied_no_larger_than_needed(tmp_path):
+    write_image(tmp_path / "a.png", np.zeros((600, 2048, 3), np.uint8))
+    camera = Camera.pinhole(2048, 600, 1000.0)
+    image = replace(seasons_real.ImageData("a.png", Path(tmp_path / "a.png")), camera=camera)
+    made = seasons_real._add(image, "a.png", "day", tmp_path / "out")
+    assert (made.camera.width, made.camera.height, made.camera.K[0, 0]) == (1024, 300, 500)
+    assert made.path.is_file()
