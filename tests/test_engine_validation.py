@@ -5,7 +5,16 @@ import numpy as np
 import pytest
 from engine_toys import COLORS, drain, toy_set
 
-from core.engine.validation import evaluate_on_photographs, evaluate_on_worlds, spread
+from core.engine.segmenter import load_segmenter, plan_crops
+from core.engine.validation import (
+    at_short_side,
+    consistency_rows,
+    evaluate_on_photographs,
+    evaluate_on_worlds,
+    labels_of_pairs,
+    pooled_stats,
+    spread,
+)
 from core.errors import InputError
 from core.records import LabelMap
 
@@ -87,3 +96,28 @@ def test_photographs_of_two_sizes_in_one_view_are_refused(photographs):
     cv2.imwrite(str(photographs / "east" / "9.png"), np.zeros((20, 20, 3), np.uint8))
     with pytest.raises(InputError, match="one size a view"):
         drain(evaluate_on_photographs(nearest_color, photographs))
+
+
+def test_labels_of_pairs_are_grouped_by_condition_and_kind(tmp_path):
+    data = toy_set(tmp_path)
+    progress, pairs = drain(labels_of_pairs(nearest_color, data))
+    assert [(pair.view, pair.condition, pair.kind) for pair in pairs[:2]] == [
+        ("toy-0/000", "dusk", "toy"),
+        ("toy-0/001", "dusk", "toy"),
+    ]
+    assert len(progress) == len(pairs) == len(data)
+    rows = consistency_rows(pairs, lambda pair: "even" if int(pair.view[-1]) % 2 == 0 else "odd")
+    assert [(row["group"], row["num_pairs"], row["num_correspondences"]) for row in rows] == [("even", 3, 600), ("odd", 3, 600)]
+    assert pooled_stats(pairs).kappa == pytest.approx(np.mean([row["kappa"] for row in rows]), abs=0.02)
+    assert len(drain(labels_of_pairs(nearest_color, data, max_views=2))[1]) == 2
+    with pytest.raises(InputError, match="no image pairs"):
+        pooled_stats([])
+
+
+def test_a_network_can_be_asked_at_another_scale():
+    segmenter = load_segmenter("world-19")
+    smaller = at_short_side(segmenter, 128)
+    plan = plan_crops(300, 400, smaller.info.preprocessing)
+    assert (plan.y.length, plan.x.length) == (128, 170)
+    assert segmenter.info.preprocessing.short_side != 128
+    assert smaller.segment(np.zeros((300, 400, 3), np.uint8)).labels.shape == (300, 400)
