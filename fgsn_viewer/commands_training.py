@@ -38,23 +38,40 @@ def train(options: argparse.Namespace) -> int:
         say(options, {name: value for name, value, _ in listed(run["config"])}, _settings_table(run["config"]))
         return 0
     with process_group(options.device) as group:
-        path = _train_until_stopped(run, options, group)
+        from core.engine.season_data import notes_of, open_pair_data
+
+        origin = run["origin"]
+        data = open_pair_data(origin["paths"], origin["weights"], short_side=origin["short_side"])
+        for note in notes_of(data) if group.leads else ():
+            sys.stderr.write(f"{note}\n")
+        path = _train_until_stopped(run, data, options, group)
         if group.leads:
-            say(options, {"weights": str(path), "run": str(options.out)}, f"{path}: the best network of the run")
+            statistics = _write_statistics(path, data, run, options)
+            row = {"weights": str(path), "run": str(options.out), "stationary": int(statistics.stationary.sum())}
+            kinds = f"{row['stationary']} of {statistics.num_labels} labels are of what stays"
+            say(options, row, f"{path}: the best network of the run; {kinds}")
     return 0
 
 
-def _train_until_stopped(run: dict[str, Any], options: argparse.Namespace, group: Any) -> Path:
-    from core.engine.runs import train_run
-    from core.engine.season_data import notes_of, open_pair_data
+def _write_statistics(path: Path, data: Any, run: dict[str, Any], options: argparse.Namespace, max_pairs: int = 100) -> Any:
+    """Count the labels on validation pairs, for the localizer, beside the weights (PAPER 2.6)."""
+    from core.engine.label_statistics import label_statistics, relative_stationary
+    from core.engine.season_data import split
+    from core.engine.segmenter import load_segmenter
+    from core.scene.label_statistics import label_statistics_path, save_label_statistics
 
-    origin = run.pop("origin")
-    data = open_pair_data(origin["paths"], origin["weights"], short_side=origin["short_side"])
-    for note in notes_of(data) if group.leads else ():
-        sys.stderr.write(f"{note}\n")
-    steps = train_run(
-        data=data, out=options.out, resume=options.resume, device=options.device, group=group, origin=origin, **run
-    )
+    share = run["run"].validation_share
+    held_out = split(data, share, run["seed"])[1] if share else data
+    segmenter = load_segmenter(path, device=options.device)
+    statistics = drain(label_statistics(segmenter.segment, held_out, max_pairs, relative_stationary()), options)
+    save_label_statistics(label_statistics_path(path), statistics)
+    return statistics
+
+
+def _train_until_stopped(run: dict[str, Any], data: Any, options: argparse.Namespace, group: Any) -> Path:
+    from core.engine.runs import train_run
+
+    steps = train_run(data=data, out=options.out, resume=options.resume, device=options.device, group=group, **run)
     show = _throttled(options) if group.leads else lambda step: None
     stop = threading.Event()
     with _signals(stop):
@@ -212,7 +229,13 @@ def train_classes(options: argparse.Namespace) -> int:
     layout = None if options.layout == "auto" else options.layout
     run = ClassRun(tuple(options.data), layout, init, options.short_side)
     steps = train_classes(run, options.out, config, options.seed, options.max_validation, options.device)
-    scores = drain(steps, options)
+    stop = threading.Event()
+    with _signals(stop):
+        try:
+            scores = finish(_until(steps, stop), _throttled(options))
+        except KeyboardInterrupt:
+            sys.stderr.write(f"\n{options.out}: stopped; the same command goes on\n")
+            raise
     row = {"weights": str(options.out)} | scores.as_row()
     lines = [f"{name:20} {value:.3f}" for name, value in row["iou"].items() if value is not None]
     lines += [f"{options.out}  mIoU {scores.miou:.3f}  pixel accuracy {scores.pixel_accuracy:.3f}  {scores.num_images} images"]

@@ -244,8 +244,10 @@ def test_a_run_that_was_stopped_goes_on_and_ends_as_if_it_had_not_been(tmp_path)
         next(steps)
     steps.close()
     assert not parted.exists()
+    assert next(train_classes(run, parted, tiny_config(6))).message  # other settings have a snapshot of their own
     resumed, _ = drain(train_classes(run, parted, tiny_config(5)))
-    assert [step.step for step in resumed if hasattr(step, "step")] == [2, 3, 4]
+    assert [step.step for step in resumed if hasattr(step, "step")] == [3, 4]
+    assert not list(tmp_path.glob(".*.training"))
     states = [load_network(path)[0].state_dict() for path in (whole, parted)]
     for name, tensor in states[0].items():
         torch.testing.assert_close(tensor, states[1][name], rtol=0, atol=0)

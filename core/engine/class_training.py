@@ -73,7 +73,8 @@ def train_classes(
     """Train a network on annotated images, write it to ``out``, measure it on the validation part.
 
     Without ``init`` a small network starts from random weights; with it that network goes on, with a new classifier where it
-    has other classes. A snapshot lies beside ``out`` while the run is under way: the same call goes on from it.
+    has other classes. A hidden snapshot lies beside ``out`` until the run ends, also a stopped one: the same call goes on
+    from it.
     ``max_validation``: at most that many validation images, evenly spread. Raises InputError before any work, and
     TrainingError when the loss is no longer a number.
     """
@@ -85,7 +86,7 @@ def train_classes(
     yield Progress("Reading the lists of images", 0.0)
     data = join_class_data([open_class_data(path, run.layout, short_side=run.short_side, seed=seed) for path in run.data])
     network, preprocessing = start_network(run.init, data, seed)
-    snapshot = out.with_name(f".{out.stem}.{_digest(run, data)}.training.pt")
+    snapshot = out.with_name(f".{out.stem}.{_digest(run, data, config, seed)}.training")
     network = yield from pretrain(network.to(compute.device), data.train, preprocessing, config, seed, snapshot)
     info = NetworkInfo(
         vocabulary=data.vocabulary,
@@ -95,7 +96,8 @@ def train_classes(
         names=data.names,
     )
     save_network(out, network, info)
-    snapshot.unlink(missing_ok=True)
+    for left in out.parent.glob(f".{out.stem}.*.training"):
+        left.unlink(missing_ok=True)
     segmenter = Segmenter(network, info, compute)
     return (yield from evaluate_classes(segmenter.segment, data.validation, data.names, max_validation))
 
@@ -146,7 +148,7 @@ def _require_trainable(config: PretrainingConfig) -> None:
         raise InputError(f"the crop is {config.augmentation.crop} px, expected at least {_MIN_CROP}")
 
 
-def _digest(run: ClassRun, data: ClassData) -> str:
-    """Names what a snapshot belongs to, so that a run on other data starts afresh."""
-    facts = {key: str(value) for key, value in asdict(run).items()} | {"views": len(data.train)}
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
+def _digest(run: ClassRun, data: ClassData, config: PretrainingConfig, seed: int) -> str:
+    """Names what a snapshot belongs to, so that another run starts afresh."""
+    facts = {"run": asdict(run), "views": len(data.train), "config": asdict(config), "seed": seed}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:8]

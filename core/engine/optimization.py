@@ -266,8 +266,9 @@ def optimise(
     """Train ``network`` in place over the steps of ``span`` (all by default); it is left in eval mode.
 
     ``loss_of_draw(number)`` must depend on nothing but the number and the network; without accumulation the number is
-    the step. With ``snapshot`` the state is written there, whole or not at all, and a later call with the same settings
-    goes on from it. Raises TrainingError when the loss is not finite, InputError when the snapshot is of other settings.
+    the step. With ``snapshot`` the state is written there, whole or not at all, also when the generator is closed, and a
+    later call with the same settings goes on from it. Raises TrainingError when the loss is not finite, InputError when
+    the snapshot is of other settings.
     """
     first, last = span or (0, config.iterations)
     stepper = Stepper(network, loss_of_draw, config, seed, first)
@@ -276,9 +277,16 @@ def optimise(
         first = _restore(snapshot, stepper, run)
     for step in range(first, last):
         record = stepper.step(step, last)
-        if snapshot is not None and ((step + 1) % config.snapshot_every == 0 or step + 1 == last):
+        saved = snapshot is None
+        if not saved and ((step + 1) % config.snapshot_every == 0 or step + 1 == last):
             write_snapshot(snapshot, stepper.tensors(), {"run": run, "step": step + 1})
-        yield record
+            saved = True
+        try:
+            yield record
+        except GeneratorExit:
+            if not saved:
+                write_snapshot(snapshot, stepper.tensors(), {"run": run, "step": step + 1})
+            raise
     network.eval()
 
 
