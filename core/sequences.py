@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,15 +38,16 @@ class Frame:
     """One moment of a sequence.
 
     ``labels`` of the query's image, or None where there is no image (``missing`` says why). ``odometry``:
-    cam_now_from_cam_before, from the frame that stands before this one; None where it is not known. ``candidates``:
-    cam_from_world poses near which the camera may be, likeliest first (from retrieval); the query's prior comes first.
+    cam_now_from_cam_before, from the frame that stands before this one; None where it is not known. ``candidates`` is
+    asked, at the start and while the track is lost, for cam_from_world poses near which the camera may be, as retrieval
+    finds them; the query's prior comes first.
     """
 
     query: ImageData
     labels: LabelMap | None
     odometry: Rigid3d | None = None
     noise: OdometryNoise = OdometryNoise()
-    candidates: tuple[Rigid3d, ...] = ()
+    candidates: Callable[[], tuple[Rigid3d, ...]] | None = None
     side_views: tuple[SideView, ...] = ()
     missing: str = ""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -61,12 +62,12 @@ def make_frames(
 ) -> Iterator[Frame]:
     """Make the frames one by one as they are asked for, so that only one label map is held at a time.
 
-    ``labels``: a function of a query, or label maps by its name. A query whose image cannot be read, or that is not among
+    ``labels``: a function of a query, or label maps by its name; ``candidates``: a function of a query too. A query whose image cannot be read, or that is not among
     the label maps, becomes a frame without labels that says why.
     """
     for query, moved in zip(queries, odometry, strict=True):
         found, missing = _labels(query, labels)
-        near = candidates(query) if candidates is not None and found is not None else ()
+        near = None if candidates is None else partial(candidates, query)
         yield Frame(query, found, moved, noise, near, missing=missing)
 
 

@@ -18,6 +18,7 @@ _BISECTIONS = 30
 @dataclass(frozen=True, kw_only=True)
 class FilterConfig:
     num_particles: int = setting(1000, minimum=20, maximum=100_000, help="camera poses that are followed")
+    start_factor: float = setting(4.0, minimum=1.0, maximum=100.0, help="so many times as many particles at the start")
     strength: float = setting(
         100.0, minimum=0.0, maximum=1e6, help="what an image's mean log-likelihood ratio counts: independent points it is worth"
     )
@@ -31,7 +32,7 @@ class FilterConfig:
         8.0, unit="deg", minimum=0.0, maximum=180.0, help="spread of the first particles' heading"
     )
     roughening: float = setting(
-        0.15, minimum=0.0, maximum=2.0, help="after resampling particles move by this share of their spread"
+        0.3, minimum=0.0, maximum=2.0, help="after resampling particles move by this share of their spread"
     )
     mode_radius_m: float = setting(
         1.5, unit="m", minimum=0.01, maximum=100.0, help="particles this near to the densest place are its mode"
@@ -129,13 +130,16 @@ def _largest_part(log_weights: Array, scores: Array, most: float) -> float:
 
 
 def resampled_if_few(particles: ParticleSet, config: FilterConfig, rng: np.random.Generator) -> ParticleSet:
-    return resampled(particles, config, rng) if particles.num_effective < len(particles) / 2 else particles
+    """Resample where fewer than half the particles are effective, or where there are more than shall be followed."""
+    if particles.num_effective >= len(particles) / 2 and len(particles) <= config.num_particles:
+        return particles
+    return resampled(particles, config, rng, config.num_particles)
 
 
-def resampled(particles: ParticleSet, config: FilterConfig, rng: np.random.Generator) -> ParticleSet:
-    """Draw as many particles by their weights (systematically) and move each a little (roughening); all weigh alike."""
+def resampled(particles: ParticleSet, config: FilterConfig, rng: np.random.Generator, count: int | None = None) -> ParticleSet:
+    """Draw ``count`` particles (None: as many) by their weights, systematically; each moves a little (roughening)."""
     position_m, rotation_rad = _jitter(particles, config)
-    rows = systematic(particles.weights, len(particles), rng)
+    rows = systematic(particles.weights, count or len(particles), rng)
     centers = particles.centers[rows] + rng.normal(0, position_m, (len(rows), 3))
     turns = quaternions_from_vectors(rng.normal(0, rotation_rad, (len(rows), 3)))
     return particle_set(multiply(turns, particles.qvec[rows]), centers, np.zeros(len(rows)), particles.step)

@@ -11,7 +11,7 @@ import numpy as np
 
 from core.errors import InputError
 from core.evaluation.errors import pose_error
-from core.geometry import Array, Rigid3d
+from core.geometry import Array, Camera, Rigid3d
 from core.localizer.batch import refused
 from core.localizer.label_likelihood import (
     LabelledPoints,
@@ -46,8 +46,17 @@ from core.localizer.particle_filter import (
     tempered,
     turned,
 )
-from core.records import LabelStatistics, Localization, LocalizationResult, RansacStats, SceneMap, setting, settings_of
-from core.sequences import Frame, ParticleSet, ParticleStep, PoseCloud, SequenceResult, SideView
+from core.records import (
+    LabelMap,
+    LabelStatistics,
+    Localization,
+    LocalizationResult,
+    RansacStats,
+    SceneMap,
+    setting,
+    settings_of,
+)
+from core.sequences import Frame, ParticleSet, ParticleStep, PoseCloud, SequenceResult
 
 METHOD = "pfsl"
 
@@ -87,8 +96,8 @@ def localize_sequence(
     frame's prior, else its candidates, else all mapping cameras. Every frame gets a pose or a failure: without an
     image, while lost, and while the particles do not agree on one place there is none. Without ``statistics`` a query
     label is the point's own or, with probability eps, any other.
-    Raises InputError for a map without labels, visibility or posed images, labels of another vocabulary than the
-    map's, and a query without intrinsics.
+    Raises InputError for a map without labels, visibility or posed images, and labels or statistics of another
+    vocabulary than the map's.
     """
     tracker = Tracker(scene_map, statistics, config, seed, device)
     total = len(frames) if isinstance(frames, Sized) else None
@@ -153,29 +162,21 @@ class Tracker:
         return ParticleStep(index, total, self._particles, cloud, self._lost, evidence, chance, answer, seconds)
 
     def _views(self, frame: Frame) -> list[_View]:
-        if frame.labels is None:
+        """The frame's images, ready to be compared; none where there is nothing to compare."""
+        if frame.labels is None or _unusable(frame):
             return []
-        if frame.query.camera is None:
-            raise InputError(f"{frame.query.path}: no intrinsics are known for this query; a pose needs its camera")
-        own = SideView(frame.query.camera, frame.labels, Rigid3d.identity())
-        return [self._view(view, frame, view is own) for view in (own, *frame.side_views)]
+        own = _View(self._volume(frame, frame.query.camera, frame.labels), None)
+        return [own, *(_View(self._volume(frame, v.camera, v.labels), v.cam_from_query) for v in frame.side_views)]
 
-    def _view(self, view: SideView, frame: Frame, own: bool) -> _View:
-        labels, camera = view.labels, view.camera
+    def _volume(self, frame: Frame, camera: Camera, labels: LabelMap) -> LabelVolume:
         require_vocabulary(labels, self.points.vocabulary, self.points.num_labels, f"{frame.query.path}: ")
-        if labels.labels.shape != (camera.height, camera.width):
-            found = f"{labels.labels.shape[1]} x {labels.labels.shape[0]}"
-            raise InputError(
-                f"{frame.query.path}: the labels are {found}, but its camera is for {camera.width} x {camera.height}"
-            )
-        volume = label_volume(labels, camera, self._probabilities, self._used, self.config.likelihood, self._device)
-        return _View(volume, None if own else view.cam_from_query)
+        return label_volume(labels, camera, self._probabilities, self._used, self.config.likelihood, self._device)
 
     def _predicted(self, frame: Frame, index: int) -> ParticleSet:
         """The particles moved to this frame, or the first ones."""
         before = self._particles
         if before is None:
-            qvec, centers = self._start(frame, self.config.filter.num_particles)
+            qvec, centers = self._start(frame, round(self.config.filter.start_factor * self.config.filter.num_particles))
             return particle_set(qvec, centers, np.zeros(len(centers)), index)
         before = resampled_if_few(before, self.config.filter, self._rng)
         step, deviations = self._step(frame)
@@ -201,10 +202,9 @@ class Tracker:
             centers = prior.position[None]
             qvec = self._map_qvec[nearest_rows(centers, self._map_centers)]
             position_m = prior.position_error_m or position_m
-        elif frame.candidates:
-            qvec, centers = pose_arrays(list(frame.candidates))
         else:
-            qvec, centers = self._map_qvec, self._map_centers
+            candidates = frame.candidates() if frame.candidates is not None else ()
+            qvec, centers = pose_arrays(list(candidates)) if candidates else (self._map_qvec, self._map_centers)
         qvec, centers = spread(qvec, centers, count, position_m, settings.start_heading_deg, self.mounting.up, self._rng)
         return self._leveled(qvec, centers)
 
@@ -270,8 +270,8 @@ class Tracker:
     def _objection(self, frame: Frame, cloud: PoseCloud) -> str | None:
         """Say why this frame has no pose, or None."""
         settings = self.config.tracking
-        if frame.labels is None:
-            return frame.missing or f"{frame.query.path}: no labels are there for this image"
+        if frame.labels is None or _unusable(frame):
+            return frame.missing or _unusable(frame) or f"{frame.query.path}: no labels are there for this image"
         if self._lost:
             return f"lost: for {settings.patience} images the labels fitted the track no better than chance"
         if cloud.share < settings.min_share:
@@ -293,6 +293,20 @@ class Tracker:
         stats = RansacStats(score=evidence or 0.0)
         result = LocalizationResult(pose, none, none, stats, METHOD, _settings(self.config), self._seed)
         return replace(empty, result=result, error=None if truth is None else pose_error(pose, truth))
+
+
+def _unusable(frame: Frame) -> str:
+    """Say why a frame's labels cannot be compared, or nothing."""
+    if frame.query.camera is None:
+        return f"{frame.query.path}: no intrinsics are known for this query; a pose needs its camera"
+    views = ((frame.query.camera, frame.labels), *((view.camera, view.labels) for view in frame.side_views))
+    for camera, labels in views:
+        if labels is not None and labels.labels.shape != (camera.height, camera.width):
+            height, width = labels.labels.shape
+            return (
+                f"{frame.query.path}: the labels are {width} x {height}, but the camera is for {camera.width} x {camera.height}"
+            )
+    return ""
 
 
 def _settings(config: SequenceConfig) -> dict[str, Any]:
