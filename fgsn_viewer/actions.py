@@ -10,9 +10,9 @@ from PySide6.QtCore import QObject, Qt
 from PySide6.QtGui import QAction, QActionGroup, QKeySequence
 from PySide6.QtWidgets import QMenu
 
+from fgsn_viewer.labelling import network_title
 from fgsn_viewer.theme import THEMES
 from fgsn_viewer.views.start_page import recent_title
-from fgsn_viewer.work import network_title
 
 if TYPE_CHECKING:
     from fgsn_viewer.main_window import MainWindow

@@ -16,6 +16,7 @@ from typing import Any
 
 from core.errors import InputError
 from core.records import Progress
+from fgsn_viewer.methods import STYLES
 
 _lock = threading.Lock()
 
@@ -28,7 +29,7 @@ class UnsuitableQt(InputError):
 class Pipelines:
     """What the window asks of core, as plain functions, so that a test can bring its own.
 
-    ``localize``, ``match_pair``, ``train`` are generators; the others return at once.
+    ``prepare``, ``follow``, ``match_pair``, ``train`` are generators; the others return at once.
     """
 
     open_scene: Callable[[Path], Any]
@@ -36,7 +37,15 @@ class Pipelines:
     load_labels: Callable[[Path, str], Any]
     available_weights: Callable[[], Mapping[str, Path]]
     load_segmenter: Callable[[Any], Any]
-    localize: Callable[..., Generator]
+    label_statistics: Callable[[Path], Any]
+    method_names: Callable[[], Sequence[str]]
+    prepare: Callable[..., Generator]
+    solve: Callable[..., Any]
+    refuse: Callable[..., Any]
+    query_row: Callable[..., Any]
+    circle: Callable[..., Any]
+    follow: Callable[..., Generator]
+    read_evaluation: Callable[[Path], list[Any]]
     match_pair: Callable[..., Generator]
     explain: Callable[..., Any]
     consistency: Callable[..., Any]
@@ -83,7 +92,15 @@ def core_pipelines() -> Pipelines:
         load_labels=_late("core.scene.map_file", "load_labels", heavy=False),
         available_weights=_late("core.engine.segmenter", "available_weights"),
         load_segmenter=_late("core.engine.segmenter", "load_segmenter"),
-        localize=_late("core.localizer.pipeline", "localize"),
+        label_statistics=_late("core.scene.label_statistics", "find_label_statistics", heavy=False),
+        method_names=lambda: tuple(STYLES),
+        prepare=_late("fgsn_viewer.localizer_calls", "prepare"),
+        solve=_late("fgsn_viewer.localizer_calls", "solve"),
+        refuse=_late("fgsn_viewer.localizer_calls", "refuse"),
+        query_row=_late("fgsn_viewer.localizer_calls", "query_row"),
+        circle=_late("fgsn_viewer.localizer_calls", "circle"),
+        follow=_late("fgsn_viewer.localizer_calls", "follow"),
+        read_evaluation=_late("fgsn_viewer.localizer_calls", "read_evaluation"),
         match_pair=_late("core.localizer.pair", "match_pair_steps"),
         explain=_late("core.localizer.autopsy", "explain"),
         consistency=_late("core.engine.consistency", "consistency_at_points"),

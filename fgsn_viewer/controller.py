@@ -14,11 +14,14 @@ from PySide6.QtCore import QObject, Signal
 
 from core.records import ImageData, Localization, Scene
 from fgsn_viewer.bootstrap import Pipelines, core_pipelines
+from fgsn_viewer.controllers.localizing import LocalizingController
 from fgsn_viewer.controllers.training import TrainingController
+from fgsn_viewer.localizing import can_localize
 from fgsn_viewer.state import ViewerState
 from fgsn_viewer.tables import MatchRows, localization_rows, pair_rows
 from fgsn_viewer.tasks import Failure, TaskRunner
-from fgsn_viewer.work import Found, Note, Request, Workbench, can_localize, first_reference, map_index
+from fgsn_viewer.work import Request, Workbench, first_reference, map_index
+from fgsn_viewer.work_steps import Found, Note
 from resources import DEFAULT_WEIGHTS
 
 log = logging.getLogger(__name__)
@@ -45,7 +48,13 @@ class Controller(QObject):
         super().__init__(parent)
         self.state, self.tasks = state, tasks
         self._bench = Workbench(pipelines())
-        self.training = TrainingController(self._bench.pipelines, tasks, runs, self)
+        calls = self._bench.pipelines
+        self.localizing = LocalizingController(
+            state, tasks, self._bench.localizing, calls.read_evaluation, self.examine, self.browsable, self
+        )
+        self.localizing.noted.connect(self._note)
+        self.localizing.failed.connect(self._fail)
+        self.training = TrainingController(calls, tasks, runs, self)
         self.training.network_made.connect(self.select_network)
         self.training.noted.connect(self._note)
         self._networks: Mapping[str, Path] = {}
@@ -79,6 +88,7 @@ class Controller(QObject):
     def _take_scene(self, scene: Scene, paths: tuple[Path, ...], query: str | None) -> None:
         self._stop_scene_tasks()
         self.state.scene = scene
+        self._renew_network()
         counts = _count(len(scene.reference), "reference image"), _count(len(scene.queries), "query", "queries")
         self._note(f"opened {scene.name}: {', '.join(counts)}")
         for note in scene.notes:
@@ -94,7 +104,7 @@ class Controller(QObject):
         self.select_query(first.name)
 
     def _stop_scene_tasks(self) -> None:
-        for channel in ("query", "all", "thumbnails"):
+        for channel in ("query", "all", "circle", "thumbnails"):
             self.tasks.cancel(channel)
 
     # choosing
@@ -155,7 +165,14 @@ class Controller(QObject):
             self.networks_changed.emit(self.networks())
         self._wanted = network
         self.state.network = None
+        self._renew_network()
         self.examine()
+
+    def _renew_network(self) -> None:
+        """What was made with labels of another network goes; what this one made before is shown again."""
+        if self.state.labels_from != self.network:
+            self.state.labels_from = self.network
+            self.localizing.renew()
 
     @property
     def network(self) -> str | Path | None:
@@ -192,23 +209,11 @@ class Controller(QObject):
 
     def localize(self) -> None:
         """Run the localization of the shown query anew."""
-        if self.state.scene is not None and self.state.query is not None:
-            self._bench.forget(self.state.scene, self.state.query)
-            self.state.localization = None
-            self.examine()
+        self.localizing.run("query")
 
     def localize_all(self) -> None:
         """Localize every query that has no result yet, in the background; marks appear as results come."""
-        scene = self.state.scene
-        waiting = self.waiting_queries()
-        if scene is not None and waiting:
-            self.tasks.start(
-                "all",
-                lambda: self._bench.localize_all(scene, waiting),
-                on_part=self._take_part,
-                on_result=lambda _: self._note(f"localized {_count(len(waiting), 'query', 'queries')}"),
-                on_failure=lambda failure: self._fail("localizing", failure),
-            )
+        self.localizing.run("all")
 
     def can_localize_query(self) -> bool:
         """Whether the shown query can be localized in the scene's map."""
@@ -217,9 +222,25 @@ class Controller(QObject):
 
     def waiting_queries(self) -> tuple[ImageData, ...]:
         """Queries that can be localized and have no result yet."""
-        scene = self.state.scene
-        queries = self.browsable() if scene is not None and scene.queries else ()
-        return tuple(q for q in queries if can_localize(scene, q) and q.name not in self.state.outcomes)
+        return self.localizing.waiting("all")
+
+    def show_moment(self, index: int) -> None:
+        """Select the query of a moment of the track."""
+        name = self.localizing.show_step(index)
+        if name is not None:
+            self.select_query(name)
+
+    def open_row(self, query: str, method: str) -> None:
+        """Show a query as a method localized it, from a line of the evaluation."""
+        if self._image(query) is None:
+            self._fail("selecting", Failure(f"{query}: not in the scene that is open; open the scene of that evaluation first"))
+            return
+        self.select_query(query)
+        self.localizing.select_method(method)
+
+    def show_kinds(self, kinds: frozenset[int]) -> None:
+        """Show matches of these kinds only."""
+        self.state.kinds = frozenset(kinds)
 
     def cancel(self) -> None:
         """Stop whatever runs; what is shown stays."""
@@ -305,7 +326,8 @@ class Controller(QObject):
         state = self.state
         if state.scene is None or state.query is None:
             return
-        request = Request(state.scene, state.query, state.reference, self.network, not self._reference_is_chosen)
+        self._renew_network()
+        request = Request(state.scene, state.query, state.reference, self.localizing.way, not self._reference_is_chosen)
         self.tasks.start(
             "query",
             lambda: self._bench.examine(request),
@@ -320,12 +342,12 @@ class Controller(QObject):
             self._take_found(part.field, part.value)
 
     def _take_found(self, field: str, value: Any) -> None:
-        if field == "outcome":
-            self.state.outcomes = MappingProxyType({**self.state.outcomes, value.name: value})
-        else:
-            setattr(self.state, field, value)
-            if field == "localization":
-                self._log_localization(value)
+        if field == "answer":
+            self.localizing.take(value)
+            return
+        setattr(self.state, field, MappingProxyType(value) if field == "results" else value)
+        if field == "localization":
+            self._log_localization(value)
 
     def _log_localization(self, done: Localization) -> None:
         result = done.result

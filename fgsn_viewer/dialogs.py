@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtWidgets import QMessageBox
 
+from fgsn_viewer.labelling import network_title
 from fgsn_viewer.views.command_palette import CommandPalette
 from fgsn_viewer.views.training_dialog import TrainingDialog
-from fgsn_viewer.work import network_title
 
 if TYPE_CHECKING:
     from fgsn_viewer.main_window import MainWindow

@@ -13,7 +13,8 @@ import numpy as np
 
 from core.geometry import Array
 
-OUTLIER, INLIER = 0, 1
+OUTLIER, INLIER, DROPPED = 0, 1, 2  # kinds of matches; dropped ones were never drawn by RANSAC
+ALL_KINDS = frozenset({OUTLIER, INLIER, DROPPED})
 OVERLAY_MODES = ("fill", "outline", "off")
 _HALO = np.uint32(0x8C000000)
 _DIM = 0.35

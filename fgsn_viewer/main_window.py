@@ -20,6 +20,7 @@ from fgsn_viewer.arrangement import DockArrangement
 from fgsn_viewer.asking import Asking
 from fgsn_viewer.controller import Controller
 from fgsn_viewer.dialogs import Dialogs
+from fgsn_viewer.labelling import network_title
 from fgsn_viewer.presenter import Presenter
 from fgsn_viewer.settings import Settings
 from fgsn_viewer.tasks import Failure
@@ -37,7 +38,6 @@ from fgsn_viewer.views.scene_tree import SceneTree
 from fgsn_viewer.views.selection_panel import SelectionPanel
 from fgsn_viewer.views.start_page import StartPage
 from fgsn_viewer.views.status_line import StatusLine
-from fgsn_viewer.work import network_title
 
 TITLE = "FGSN viewer"
 DEFAULT_SIZE = (1600, 1000)

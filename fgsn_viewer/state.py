@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from PySide6.QtCore import QObject, Signal
 
-from fgsn_viewer.work import NetworkInfo
+from fgsn_viewer.display import ALL_KINDS
+from fgsn_viewer.labelling import NetworkInfo
+from fgsn_viewer.methods import P3P
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +33,24 @@ _PAIR = ("pair_matches", "consistency", "autopsy", "selected_match")
 _LABELS = ("consistency", "highlight", "isolated")
 DOWNSTREAM: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "scene": ("query", "outcomes", "point_labels", "selected_point"),
+        "scene": ("query", "outcomes", "rows", "track", "point_labels", "selected_point"),
+        "method": ("outcomes", "track", "localization"),
+        "labels_from": ("network", "outcomes", "track", "results", "localization"),
         "network": ("query_labels", "reference_labels", "point_labels"),
-        "query": ("reference", "query_image", "query_labels", "localization", "selected_point"),
+        "query": ("reference", "query_image", "query_labels", "results", "localization", "selected_point"),
         "reference": ("reference_image", "reference_labels", *_PAIR),
         "query_image": (),
         "reference_image": (),
         "query_labels": _LABELS,
         "reference_labels": _LABELS,
         "point_labels": (),
-        "localization": ("autopsy", "selected_match", "consistency"),
+        "results": (),
+        "localization": ("autopsy", "selected_match", "consistency", "circle"),
+        "circle": (),
+        "track": (),
+        "rows": (),
+        "evaluation": (),
+        "kinds": (),
         "pair_matches": ("consistency", "autopsy", "selected_match"),
         "consistency": (),
         "autopsy": (),
@@ -47,11 +58,20 @@ DOWNSTREAM: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "overlay": (),
         "highlight": (),
         "isolated": (),
-        "selected_match": (),
+        "selected_match": ("circle",),
         "selected_point": (),
     }
 )
-_DEFAULTS: Mapping[str, Any] = MappingProxyType({"outcomes": MappingProxyType({}), "overlay": OverlaySettings()})
+_DEFAULTS: Mapping[str, Any] = MappingProxyType(
+    {
+        "outcomes": MappingProxyType({}),
+        "results": MappingProxyType({}),
+        "rows": (),
+        "overlay": OverlaySettings(),
+        "kinds": ALL_KINDS,
+        "method": P3P,
+    }
+)
 
 
 def downstream_of(name: str) -> tuple[str, ...]:
@@ -82,7 +102,15 @@ class ViewerState(QObject):
     query_labels_changed = Signal(object)
     reference_labels_changed = Signal(object)
     point_labels_changed = Signal(object)
+    method_changed = Signal(object)
+    labels_from_changed = Signal(object)
+    results_changed = Signal(object)
     localization_changed = Signal(object)
+    circle_changed = Signal(object)
+    track_changed = Signal(object)
+    rows_changed = Signal(object)
+    evaluation_changed = Signal(object)
+    kinds_changed = Signal(object)
     pair_matches_changed = Signal(object)
     consistency_changed = Signal(object)
     autopsy_changed = Signal(object)
@@ -102,7 +130,15 @@ class ViewerState(QObject):
     query_labels = _record("query_labels", "LabelMap or None.")
     reference_labels = _record("reference_labels", "LabelMap or None.")
     point_labels = _record("point_labels", "PointLabels in the network's vocabulary, or None.")
-    localization = _record("localization", "Localization of the query, or None.")
+    method = _record("method", "Name of the method that localizes.")
+    labels_from = _record("labels_from", "The network that labels are asked from, by name or file, or None.")
+    results = _record("results", "Read-only mapping: method to what it Answered for the query.")
+    localization = _record("localization", "Localization of the query by the chosen method, or None.")
+    circle = _record("circle", "CircleScores of the selected match, or None.")
+    track = _record("track", "Track of the query's condition by PFSL, or None.")
+    rows = _record("rows", "Lines of the tables (QueryRow) of this session and scene.")
+    evaluation = _record("evaluation", "Evaluation that was opened from a folder, or None.")
+    kinds = _record("kinds", "Kinds of matches that are shown.")
     pair_matches = _record("pair_matches", "PairMatches of reference and query, or None.")
     consistency = _record("consistency", "PairAgreement of the two label maps, or None.")
     autopsy = _record("autopsy", "Autopsy of the query, or None.")
@@ -129,4 +165,6 @@ class ViewerState(QObject):
 
     def _is_same(self, name: str, value: Any) -> bool:
         old = self._values[name]
-        return old is value or (isinstance(value, int | OverlaySettings | NetworkInfo) and old == value)
+        return old is value or (
+            isinstance(value, int | str | Path | frozenset | OverlaySettings | NetworkInfo) and old == value
+        )

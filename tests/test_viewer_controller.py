@@ -16,7 +16,8 @@ from core.scene.map_file import save_labels, save_map
 from fgsn_viewer.controller import Controller
 from fgsn_viewer.state import ViewerState
 from fgsn_viewer.tasks import TaskRunner
-from fgsn_viewer.work import Cache, Workbench, first_reference
+from fgsn_viewer.work import Workbench, first_reference
+from fgsn_viewer.work_steps import Cache
 
 
 class Bench:
@@ -141,7 +142,7 @@ def test_one_bad_query_does_not_stop_the_others(bench):
     bench.calls.localize_error = InputError("snow/0001.png: broken")
     bench.controller.localize_all()
     bench.wait()
-    assert bench.calls.localized.count("night/0001.png") == 1
+    assert bench.calls.prepared.count("night/0001.png") == 1
     assert bench.failures == []
 
 

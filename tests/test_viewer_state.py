@@ -5,24 +5,32 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from fgsn_viewer.labelling import NetworkInfo
 from fgsn_viewer.state import DOWNSTREAM, OverlaySettings, ViewerState, downstream_of
-from fgsn_viewer.work import NetworkInfo
 
 VALUES = {name: object() for name in DOWNSTREAM} | {"overlay": OverlaySettings("off", 0.1), "selected_match": 3}
-QUERY_RESULTS = {"query_image", "query_labels", "localization", "autopsy", "selected_match", "selected_point"}
+QUERY_RESULTS = {
+    "query_image", "query_labels", "results", "localization", "autopsy", "selected_match", "circle", "selected_point",
+}  # fmt: skip
 PAIR_RESULTS = {"reference_image", "reference_labels", "pair_matches", "consistency"}
 CLEARS = {
-    "scene": {"query", "reference", "outcomes", "point_labels", "highlight", "isolated"} | QUERY_RESULTS | PAIR_RESULTS,
+    "scene": {"query", "reference", "outcomes", "rows", "track", "point_labels", "highlight", "isolated"}
+    | QUERY_RESULTS
+    | PAIR_RESULTS,
+    "method": {"outcomes", "track", "localization", "autopsy", "selected_match", "consistency", "circle"},
+    "labels_from": {"network", "query_labels", "reference_labels", "point_labels", "outcomes", "track", "results"}
+    | {"localization", "autopsy", "selected_match", "consistency", "circle", "highlight", "isolated"},
     "query": {"reference", "highlight", "isolated"} | QUERY_RESULTS | PAIR_RESULTS,
-    "reference": PAIR_RESULTS | {"autopsy", "selected_match", "highlight", "isolated"},
+    "reference": PAIR_RESULTS | {"autopsy", "selected_match", "circle", "highlight", "isolated"},
     "network": {"query_labels", "reference_labels", "point_labels", "consistency", "highlight", "isolated"},
-    "localization": {"autopsy", "selected_match", "consistency"},
-    "pair_matches": {"autopsy", "selected_match", "consistency"},
+    "results": set(),
+    "localization": {"autopsy", "selected_match", "consistency", "circle"},
+    "pair_matches": {"autopsy", "selected_match", "consistency", "circle"},
     "query_labels": {"consistency", "highlight", "isolated"},
     "reference_labels": {"consistency", "highlight", "isolated"},
     "overlay": set(),
     "highlight": set(),
-    "selected_match": set(),
+    "selected_match": {"circle"},
     "outcomes": set(),
 }
 

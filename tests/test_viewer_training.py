@@ -10,6 +10,7 @@ from viewer_fakes import Calls, ToyTraining, toy_pipelines, toy_scene
 
 from core.errors import SceneError
 from fgsn_viewer.controllers.training import TrainingController
+from fgsn_viewer.labelling import network_title
 from fgsn_viewer.settings_spec import setting_specs, with_values
 from fgsn_viewer.tasks import TaskRunner
 from fgsn_viewer.training_run import TrainingRequest, TrainingRun, TrainingState, latest_run, new_run
@@ -17,7 +18,6 @@ from fgsn_viewer.training_work import Presets
 from fgsn_viewer.views.loss_plot import LossPlot, smoothed
 from fgsn_viewer.views.settings_form import SettingsForm
 from fgsn_viewer.views.training_dialog import TrainingDialog, duration
-from fgsn_viewer.work import network_title
 
 CHOICES = {"mode": ("slow", "quick")}
 PRESETS = Presets({"Toy": ToyTraining(), "Long": ToyTraining(num_clusters=99)}, CHOICES)

@@ -13,6 +13,7 @@ from viewer_fakes import NAMES, toy_localization, toy_scene
 from core.evaluation.recall import OUTCOME_MARKS
 from core.records import LabelMap, PairMatches, Progress
 from fgsn_viewer import palette
+from fgsn_viewer.localizing import Outcome, outcome_of
 from fgsn_viewer.settings import MAX_RECENT, Settings
 from fgsn_viewer.tables import MatchRows, epipolar_distance, label_rows, localization_rows, pair_rows
 from fgsn_viewer.theme import THEMES, style_sheet
@@ -28,7 +29,6 @@ from fgsn_viewer.views.scene_tree import SceneTree
 from fgsn_viewer.views.selection_panel import NOTHING, SelectionPanel, label_lines, point_lines
 from fgsn_viewer.views.start_page import MAX_SHOWN, StartPage
 from fgsn_viewer.views.status_line import StatusLine
-from fgsn_viewer.work import Outcome, outcome_of
 
 ASCENDING, DESCENDING = Qt.SortOrder.AscendingOrder, Qt.SortOrder.DescendingOrder
 

@@ -15,6 +15,7 @@ from core.evaluation.errors import pose_error
 from core.geometry import Camera, Rigid3d
 from core.images import write_image
 from core.records import (
+    Consistency,
     Correspondences,
     Features,
     ImageData,
@@ -25,13 +26,16 @@ from core.records import (
     Observations,
     PairMatches,
     PointLabels,
+    PoseError,
     Progress,
     RansacStats,
     Scene,
     SceneMap,
     setting,
 )
+from core.sequences import ParticleSet, ParticleStep, PoseCloud
 from fgsn_viewer.bootstrap import Pipelines
+from fgsn_viewer.methods import STYLES
 
 WIDTH, HEIGHT, NUM_LABELS, NUM_POINTS = 64, 48, 12, 30
 NAMES = tuple(f"thing {label}" for label in range(NUM_LABELS))
@@ -51,9 +55,11 @@ class FakeSegmenter:
 
 @dataclass
 class Calls:
-    """What was asked of the fake pipelines, and what holds them up: ``gate`` blocks ``localize`` until it is set."""
+    """What was asked of the fake pipelines, and what holds them up: ``gate`` blocks ``prepare`` until it is set."""
 
     localized: list[str] = field(default_factory=list)
+    prepared: list[str] = field(default_factory=list)
+    evaluation: list[object] = field(default_factory=list)
     matched: int = 0
     networks: list[str] = field(default_factory=list)
     gate: threading.Event = field(default_factory=threading.Event)
@@ -104,21 +110,99 @@ def toy_map(images: tuple[ImageData, ...], camera: Camera) -> SceneMap:
     return SceneMap(points, colors, images, observations, "toy", labels=labels, gravity_in_world=[0.0, 1.0, 0.0])
 
 
-def toy_localization(query: ImageData, scene_map: SceneMap, failure: str | None = None) -> Localization:
-    """All points seen by the query, every third an outlier; the pose is 0.1 m off."""
+def toy_localization(query: ImageData, scene_map: SceneMap, failure: str | None = None, method: str = "p3p") -> Localization:
+    """All points seen by the query, every third an outlier; the pose is 0.1 m off, with labels 0.05 m and nearer at every
+    fourth match dropped.
+    """
     pixels = query.camera.project(query.cam_from_world.apply(scene_map.points3D))
     ids = np.flatnonzero((pixels > 0).all(axis=1) & (pixels < (WIDTH, HEIGHT)).all(axis=1))
     count = len(ids)
     inliers = (np.arange(count) % 3 > 0) if failure is None else np.zeros(count, bool)
-    pose = None if failure else Rigid3d(query.cam_from_world.qvec, query.cam_from_world.tvec + [0.1, 0, 0])
+    off = 0.1 if method == "p3p" else 0.05
+    pose = None if failure else Rigid3d(query.cam_from_world.qvec, query.cam_from_world.tvec + [off, 0, 0])
+    keep = np.ones(count, bool) if method == "p3p" else np.arange(count) % 4 > 0
+    inliers &= keep
     features = Features(pixels, np.ones(NUM_POINTS), np.zeros(NUM_POINTS), np.zeros((NUM_POINTS, 128)), "toy")
     scores = np.linspace(0.2, 0.9, count)
     matches = Matches2D3D(pixels[ids], ids, scores, np.zeros(count), np.zeros((count, 2)), ids)
     errors = np.where(inliers, 1.5, 40.0)
     stats = RansacStats(100, 2, int(inliers.sum()), float(inliers.mean()), 1.0)
-    result = LocalizationResult(pose, inliers, errors, stats, "p3p", failure=failure)
+    result = LocalizationResult(pose, inliers, errors, stats, method, failure=failure)
     error = None if failure else pose_error(pose, query.cam_from_world)
-    return Localization(query, features, matches, result, ((2, 9), (1, 7), (0, 3)), error)
+    return Localization(query, features, matches, result, ((2, 9), (1, 7), (0, 3)), error, Consistency(keep))
+
+
+@dataclass(frozen=True)
+class ToyRow:
+    """The fields of core.evaluation.rows.QueryRow that the window reads."""
+
+    scene: str
+    query: str
+    condition: str
+    method: str
+    labels: str
+    has_truth: bool
+    position_error_m: float | None
+    rotation_error_deg: float | None
+    num_matches: int
+    num_kept: int
+    num_inliers: int
+    total_seconds: float
+    failure: str | None = None
+
+    @property
+    def error(self) -> PoseError | None:
+        return None if self.position_error_m is None else PoseError(self.position_error_m, self.rotation_error_deg)
+
+    @property
+    def identity(self) -> tuple[str, str, str, str]:
+        return self.scene, self.query, self.method, self.labels
+
+
+def toy_row(scene: Scene, done: Localization, labels: str, seconds: dict[str, float], refused: bool) -> ToyRow:
+    error, kept = done.error, done.consistency
+    return ToyRow(
+        scene=scene.name,
+        query=done.query.name,
+        condition=done.query.condition,
+        method=done.result.method,
+        labels=labels,
+        has_truth=done.query.cam_from_world is not None,
+        position_error_m=None if error is None else error.position_m,
+        rotation_error_deg=None if error is None else error.rotation_deg,
+        num_matches=len(done.matches),
+        num_kept=int(kept.keep.sum()) if kept is not None else len(done.matches),
+        num_inliers=done.result.stats.num_inliers,
+        total_seconds=sum(seconds.values()),
+        failure=done.result.failure,
+    )
+
+
+def toy_refused(query: ImageData, reason: str, method: str) -> Localization:
+    none, pixels = np.zeros(0), np.zeros((0, 2))
+    result = LocalizationResult(None, none, none, RansacStats(), method, failure=reason)
+    features = Features(pixels, none, none, np.zeros((0, 128)), "")
+    return Localization(query, features, Matches2D3D(pixels, none, none, none, pixels, none), result)
+
+
+def toy_follow(queries, scene_map: SceneMap, labels_of, statistics):
+    """Particles around every true pose; the last query is lost."""
+    for index, query in enumerate(queries):
+        assert labels_of(query).vocabulary == "toy"
+        lost = index == len(queries) - 1
+        spread = np.random.default_rng(index).normal(0, 0.2, (20, 3))
+        qvec = np.tile(query.cam_from_world.qvec, (20, 1))
+        particles = ParticleSet(qvec, query.cam_from_world.center() + spread, np.full(20, -np.log(20)), index, 20.0)
+        cloud = PoseCloud(query.cam_from_world, np.eye(6) * 0.04, 1.0)
+        done = toy_localization(query, scene_map, "the track is lost" if lost else None, "pfsl")
+        yield ParticleStep(index, len(queries), particles, cloud, lost, 1.0, 0.0, done, 0.05)
+
+
+def toy_circle(localization, scene_map, labels, statistics, match: int) -> SimpleNamespace:
+    angles = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+    point = scene_map.points3D[localization.matches.point_ids[match]]
+    positions = point + 2 * np.c_[np.cos(angles), np.zeros(24), np.sin(angles)]
+    return SimpleNamespace(angles_rad=angles, positions=positions, scores=1 + np.cos(angles), num_visible=np.full(24, 12))
 
 
 @dataclass(frozen=True)
@@ -196,15 +280,21 @@ def toy_pipelines(open_scene: Callable[[Path], Scene], calls: Calls, networks: t
         calls.networks.append(str(name))
         return FakeSegmenter()
 
-    def localize(query, scene_map, image=None):
-        calls.localized.append(query.name)
+    def prepare(query, scene_map, image=None):
+        calls.prepared.append(query.name)
         yield Progress("toy keypoints", 0.1)
         while not calls.gate.wait(0.01):
             yield Progress("toy keypoints", 0.2)
         if calls.localize_error is not None:
             raise calls.localize_error
-        failure = "too few matches" if query.name.startswith("night/0001") else None
-        return toy_localization(query, scene_map, failure)
+        return query
+
+    def solve(query, scene_map, method, labels, statistics):
+        calls.localized.append(query.name if method == "p3p" else f"{query.name} {method}")
+        if method != "p3p" and scene_map.labels is None:
+            raise InputError(f"{query.path}: the method {method!r} needs a labelled map")
+        failure = "too few matches" if query.name.startswith("night/0001") and method == "p3p" else None
+        return toy_localization(query, scene_map, failure, method)
 
     def match_pair(reference, query):
         calls.matched += 1
@@ -222,7 +312,7 @@ def toy_pipelines(open_scene: Callable[[Path], Scene], calls: Calls, networks: t
     def training_log(folder):
         state = folder / "state.txt"
         count = int(state.read_text()) if state.is_file() else 0
-        return [{"step": step, "loss": 1.0, "class": 1.0, "corr_ref": 1.0} for step in range(count)]
+        return [{"step": step + 1, "loss": 1.0, "class": 1.0, "corr_ref": 1.0} for step in range(count)]
 
     return Pipelines(
         open_scene=open_scene,
@@ -230,7 +320,15 @@ def toy_pipelines(open_scene: Callable[[Path], Scene], calls: Calls, networks: t
         load_labels=load_labels,
         available_weights=lambda: {name: Path(name) for name in networks},
         load_segmenter=load_segmenter,
-        localize=localize,
+        label_statistics=lambda path: None,
+        method_names=lambda: tuple(STYLES),
+        prepare=prepare,
+        solve=solve,
+        refuse=toy_refused,
+        query_row=toy_row,
+        circle=toy_circle,
+        follow=toy_follow,
+        read_evaluation=lambda path: calls.evaluation,
         match_pair=match_pair,
         explain=lambda localization, scene_map: ToyAutopsy(),
         consistency=consistency_at_points,

@@ -58,7 +58,6 @@ class TrainingController(QObject):
         except (InputError, ValueError, OSError) as error:
             self._show(replace(self.state, phase="failed", problem=str(error)))
             return
-        self._history = {}
         self._run(run)
 
     def resume(self) -> None:
@@ -79,6 +78,7 @@ class TrainingController(QObject):
         scene, presets = self._scene, self._presets
         preset = presets.configs.get(run.request.preset, next(iter(presets.configs.values())))
         config = with_values(preset, run.request.values)
+        self._history = {}
         self._show(replace(self.state, phase="running", message="Starting", run=run, problem="", fraction=None, curves={}))
         self._start(lambda: train(self._pipelines, scene, run, config), lambda path: self._take_network(run, path))
 
@@ -93,7 +93,7 @@ class TrainingController(QObject):
     def _take_step(self, step: Any) -> None:
         if isinstance(step, Logged):
             for row in step.rows:
-                self._add(row["step"], losses_of(row))
+                self._add(row["step"] - ("loss" in row), losses_of(row))  # the log counts the steps that are done
             self._show(replace(self.state, curves=self._curves()))
             return
         self._add(step.step, step_losses(step))

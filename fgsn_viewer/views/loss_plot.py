@@ -18,6 +18,7 @@ STYLES = {
     "other": ("#9E9E9E", Qt.PenStyle.DashDotLine),
 }
 _SMOOTHED = 12  # steps
+_HEADROOM = 1.25  # for the legend
 
 
 class LossPlot(QWidget):
@@ -47,6 +48,8 @@ class LossPlot(QWidget):
                 self._plot.removeItem(self._curves.pop(name))
             for name, (steps, losses) in curves.items():
                 self._draw(name, np.asarray(steps, np.float64), np.asarray(losses, np.float64))
+            highest = max((float(np.max(losses)) for _, losses in curves.values() if len(losses)), default=1.0)
+            self._plot.setYRange(0, _HEADROOM * max(highest, 1e-6), padding=0)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -66,7 +69,7 @@ class LossPlot(QWidget):
         item.setLabel("bottom", "step")
         item.setLabel("left", "loss")
         item.showGrid(y=True, alpha=0.15)
-        item.addLegend(offset=(-8, 8), labelTextColor=self.palette().windowText().color())
+        item.addLegend(offset=(-8, 4), colCount=4, labelTextColor=self.palette().windowText().color())
         self.layout().addWidget(plot, 1)
         return plot
 

@@ -11,6 +11,8 @@ from PySide6.QtWidgets import QCheckBox, QComboBox, QFormLayout, QLabel, QLineEd
 from fgsn_viewer.settings_spec import SettingSpec
 from fgsn_viewer.views.common import NUMBER, quiet_label, tabular_font
 
+LABEL_WIDTH = 150
+
 
 class SettingsForm(QWidget):
     """Passive: ``set_specs`` makes the fields; ``values`` reads them, or raises ValueError with a sentence."""
@@ -35,6 +37,7 @@ class SettingsForm(QWidget):
         layout.addWidget(self._folded)
         layout.addStretch(1)
         self._on_fold(False)
+        self.fold.hide()
 
     def set_specs(self, specs: Sequence[SettingSpec], important: Sequence[str]) -> None:
         """Make a field for each; ``important`` paths come first, in that order, the others folded by group."""
@@ -79,7 +82,7 @@ class SettingsForm(QWidget):
     def _renewed(self, old: QWidget) -> tuple[QWidget, QFormLayout]:
         """Put an empty form in the place of an old one."""
         new = QWidget()
-        new.setLayout(_form())
+        new.setLayout(form_layout())
         self._layout.replaceWidget(old, new)
         old.hide()
         old.deleteLater()
@@ -93,7 +96,7 @@ class SettingsForm(QWidget):
             if hasattr(editor, signal):
                 getattr(editor, signal).connect(lambda _value: self.changed.emit())
         self._editors[spec.path] = editor
-        title = QLabel(f"{spec.title}, {spec.unit}" if spec.unit else spec.title)
+        title = form_label(f"{spec.title}, {spec.unit}" if spec.unit else spec.title)
         title.setToolTip(_tip(spec))
         form.addRow(title, editor)
 
@@ -102,7 +105,15 @@ class SettingsForm(QWidget):
         self.fold.setArrowType(Qt.ArrowType.DownArrow if opened else Qt.ArrowType.RightArrow)
 
 
-def _form() -> QFormLayout:
+def form_label(text: str) -> QLabel:
+    """The name of a field; all of them are as wide, so that the fields of several forms stand in one column."""
+    label = QLabel(text, objectName="title")
+    label.setMinimumWidth(LABEL_WIDTH)
+    return label
+
+
+def form_layout() -> QFormLayout:
+    """Rows of a name and a field."""
     form = QFormLayout()
     form.setContentsMargins(0, 0, 0, 0)
     form.setHorizontalSpacing(12)

@@ -8,7 +8,6 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
     QComboBox,
     QDialog,
-    QFormLayout,
     QFrame,
     QHBoxLayout,
     QLabel,
@@ -23,7 +22,7 @@ from fgsn_viewer.settings_spec import setting_specs, with_values
 from fgsn_viewer.training_run import TrainingState
 from fgsn_viewer.views.common import quiet_label, tabular_font
 from fgsn_viewer.views.loss_plot import LossPlot
-from fgsn_viewer.views.settings_form import SettingsForm
+from fgsn_viewer.views.settings_form import SettingsForm, form_label, form_layout
 
 IMPORTANT = (
     "clusters.num_clusters",
@@ -33,6 +32,9 @@ IMPORTANT = (
     "augmentation.crop",
     "correspondence_weight",
 )
+
+
+SCROLL_ROOM = 16  # px
 
 
 class TrainingDialog(QDialog):
@@ -49,7 +51,8 @@ class TrainingDialog(QDialog):
         self.resize(940, 600)
         self._presets: object | None = None
         self._state = TrainingState()
-        self._title, self._facts = QLabel(), quiet_label()
+        self._title, self._facts = QLabel(objectName="title"), quiet_label()
+        self._title.setIndent(0)
         self._title.setFont(tabular_font(self.font(), scale=1.3, bold=True))
         self.network, self.preset, self.form = QComboBox(), QComboBox(), SettingsForm()
         self.preset.currentTextChanged.connect(self._on_preset)
@@ -77,19 +80,20 @@ class TrainingDialog(QDialog):
         self.stop.clicked.connect(self.cancel_requested)
         self.use.clicked.connect(self.use_requested)
         self.leave.clicked.connect(self.close)
+        for button in (self.start, self.resume, self.stop, self.use, self.leave):
+            button.setMinimumSize(88, 28)
 
     def _make_left(self) -> QWidget:
         left = QWidget()
-        left.setFixedWidth(316)
+        left.setFixedWidth(360)
         column = QVBoxLayout(left)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(8)
-        choices = QFormLayout()
-        choices.setHorizontalSpacing(12)
-        choices.setVerticalSpacing(4)
-        choices.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
-        choices.addRow("Start from", self.network)
-        choices.addRow("Settings", self.preset)
+        choices = form_layout()
+        choices.setContentsMargins(0, 0, SCROLL_ROOM, 0)
+        choices.addRow(form_label("Start from"), self.network)
+        choices.addRow(form_label("Settings"), self.preset)
+        self.form.setContentsMargins(0, 0, SCROLL_ROOM, 0)
         for box, tip in (
             (self.network, "The network whose features are clustered; its labels are made anew"),
             (self.preset, "What the settings below begin with"),
@@ -195,7 +199,7 @@ def _progress_line(state: TrainingState) -> str:
     parts = [state.message[:1].upper() + state.message[1:]] if state.phase != "preparing" else []
     if state.phase == "running" and state.images_per_second:
         parts.append(f"{state.images_per_second:.1f} images/s")
-    if state.phase == "running" and state.seconds_left is not None:
+    if state.phase == "running" and state.seconds_left is not None and "left" not in state.message:
         parts.append(f"{duration(state.seconds_left)} left")
     return " · ".join(part for part in parts if part)
 

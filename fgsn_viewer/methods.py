@@ -1,0 +1,36 @@
+"""The localization methods as the window shows them: order, fixed hue, line style, what they need. No pipelines here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+P3P, PFSL = "p3p", "pfsl"
+
+
+@dataclass(frozen=True, slots=True)
+class MethodStyle:
+    """``color`` and ``dashes`` (lengths in line widths, () for a solid line) are the method's own everywhere."""
+
+    color: str
+    dashes: tuple[float, ...]
+    help: str
+    needs_labels: bool = True
+
+
+STYLES: dict[str, MethodStyle] = {
+    P3P: MethodStyle("#4FC3F7", (), "Every match goes to RANSAC", needs_labels=False),
+    "ssmc": MethodStyle("#F48FB1", (5, 2.5), "Matches whose label is not that of the map point are dropped"),
+    "ssmc-soft": MethodStyle("#CE93D8", (7, 2, 1.5, 2), "Matches are drawn by how well their two labels go together"),
+    "gsmc": MethodStyle("#FFB74D", (2, 2), "Matches are drawn by what labels are seen around their circle of camera places"),
+    "gsmc-soft": MethodStyle("#BCAAA4", (6, 2, 1.5, 2, 1.5, 2), "As gsmc, with labels that may turn into each other"),
+    PFSL: MethodStyle("#9FA8DA", (9, 3), "Particles follow the whole condition by labels alone"),
+}
+
+
+def needs_labels(method: str) -> bool:
+    return STYLES[method].needs_labels
+
+
+def is_sequence(method: str) -> bool:
+    """Whether a method follows a whole condition, not a single query."""
+    return method == PFSL
