@@ -111,12 +111,12 @@ def log10_chance_weighted(inliers: Array, errors_px: Array, usable: Array, weigh
 
 
 def _drawing_weights(weights: Array | None, usable: Array) -> Array | None:
-    """Weights (M,) f64 of the usable matches, 0 where there is none; None where all are alike."""
+    """Weights (M,) f64 of the usable matches, 0 where there is none; None where all are alike and above 0."""
     if weights is None:
         return None
     weights = np.where(usable & np.isfinite(weights), np.maximum(weights, 0), 0).astype(np.float64)
     among = weights[usable]
-    return weights if len(among) and among.min() < among.max() else None
+    return None if len(among) and among.min() == among.max() > 0 else weights
 
 
 def _search(
