@@ -5,6 +5,7 @@
     python3 dev.py test     set up, then run the whole test suite
     python3 dev.py lint     set up, then check the style
     python3 dev.py bench    set up, then print the speed tables
+    python3 dev.py study --work DIR    set up, then train and measure what the paper varies (hours; --quick: 40 minutes)
     python3 dev.py bench-seasons --work DIR    set up, then measure how often each method localizes (hours; --quick: minutes)
 
 Whatever follows the command is passed on, for instance `python3 dev.py test -k geometry`.
@@ -56,7 +57,7 @@ VIRTUAL_SCREEN = ("xvfb", "libgl1-mesa-dri")
 
 
 def main(arguments: list[str]) -> int:
-    commands = {"run": run, "test": test, "lint": lint, "bench": bench, "bench-seasons": bench_seasons}
+    commands = {"run": run, "test": test, "lint": lint, "bench": bench, "study": study, "bench-seasons": bench_seasons}
     if not arguments or arguments[0] not in commands:
         print(__doc__.strip())
         return 0 if arguments in (["-h"], ["--help"]) else 2
@@ -92,6 +93,11 @@ def lint(rest: list[str]) -> int:
 def bench(rest: list[str]) -> int:
     set_up(window=True)
     return call("-m", "benchmarks", *rest)
+
+
+def study(rest: list[str]) -> int:
+    set_up(window=False)
+    return call("-m", "benchmarks.study", *rest)
 
 
 def bench_seasons(rest: list[str]) -> int:

@@ -127,17 +127,26 @@ def pixel_accuracy(confusion: Array) -> float:
     return float(np.trace(confusion) / max(1, confusion.sum()))
 
 
-def evaluate_on_photographs(
-    segment: Segment, folder: Path, step: int = 4, max_images: int | None = None
-) -> Generator[Progress, None, list[dict[str, Any]]]:
-    """Measure label consistency between photographs of fixed cameras: a sub-folder is one view, a pixel its own match.
+@dataclass(frozen=True, slots=True, eq=False)
+class CameraPair:
+    """Two photographs of a fixed camera, by their numbers in ``view``, and how their labels agree."""
 
-    Every ``step``-th pixel counts, what moves included, so perfect labels do not reach 1. Returns one row a view, with
-    the means over its pairs, and their mean as view "all". ``max_images`` takes that many of a view, evenly spread.
-    Raises InputError for a folder without views.
+    view: str
+    first: int
+    second: int
+    stats: ConsistencyStats
+
+
+def fixed_camera_pairs(
+    segment: Segment, folder: Path, step: int = 4, max_images: int | None = None
+) -> Generator[Progress, None, list[CameraPair]]:
+    """Compare all pairs of photographs of each fixed camera: a sub-folder is one view, a pixel its own match.
+
+    Every ``step``-th pixel counts, what moves included, so perfect labels do not reach 1. ``max_images`` takes that many of
+    a view, evenly spread. Raises InputError for a folder without views.
     """
     views = [path for path in sorted(Path(folder).iterdir()) if path.is_dir()] if Path(folder).is_dir() else []
-    rows = []
+    pairs: list[CameraPair] = []
     for number, view in enumerate(views):
         images = [path for path in sorted(view.iterdir()) if is_image_file(path)]
         chosen = images if max_images is None else [images[i] for i in spread(len(images), max_images)]
@@ -148,10 +157,28 @@ def evaluate_on_photographs(
             maps.append(labels.labels[::step, ::step].astype(np.int64))
             fraction = (number + (index + 1) / len(chosen)) / len(views)
             yield Progress(f"{view.name}: photograph {index + 1} of {len(chosen)}", fraction)
-        if len(maps) > 1:
-            rows.append({"view": view.name, "num_labels": num_labels} | _mean_over_pairs(maps, num_labels))
-    if not rows:
+        _require_one_size(maps)
+        for i, j in combinations(range(len(maps)), 2):
+            pairs.append(CameraPair(view.name, i, j, consistency_at_points(maps[i], maps[j], num_labels)))
+    if not pairs:
         raise InputError(f"{folder}: no folders with at least two photographs, expected one folder a fixed camera")
+    return pairs
+
+
+def evaluate_on_photographs(
+    segment: Segment, folder: Path, step: int = 4, max_images: int | None = None
+) -> Generator[Progress, None, list[dict[str, Any]]]:
+    """Measure label consistency between photographs of fixed cameras, as ``fixed_camera_pairs``.
+
+    Returns one row a view, with the means over its pairs, and their mean as view "all".
+    """
+    pairs = yield from fixed_camera_pairs(segment, folder, step, max_images)
+    rows = []
+    for view in dict.fromkeys(pair.view for pair in pairs):
+        stats = [pair.stats.as_row() for pair in pairs if pair.view == view]
+        means = {name: float(np.mean([row[name] for row in stats])) for name in stats[0]}
+        num_labels = len(next(pair for pair in pairs if pair.view == view).stats.counts_a)
+        rows.append({"view": view, "num_labels": num_labels, "num_pairs": len(stats)} | means)
     return [*rows, _mean_of_rows(rows)]
 
 
@@ -160,12 +187,9 @@ def spread(count: int, wanted: int) -> list[int]:
     return sorted(set(np.linspace(0, count - 1, min(count, wanted)).round().astype(int).tolist())) if count else []
 
 
-def _mean_over_pairs(maps: list[Array], num_labels: int) -> dict[str, float]:
-    """Means of the numbers over all pairs of label maps of one view."""
+def _require_one_size(maps: list[Array]) -> None:
     if len({labels.shape for labels in maps}) > 1:
         raise InputError(f"photographs of sizes {sorted({labels.shape for labels in maps})}, expected one size a view")
-    stats = [consistency_at_points(a, b, num_labels).as_row() for a, b in combinations(maps, 2)]
-    return {"num_pairs": len(stats)} | {name: float(np.mean([row[name] for row in stats])) for name in stats[0]}
 
 
 def _mean_of_rows(rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -1,0 +1,148 @@
+"""The text of the training study: docs/study.md, from the measured numbers alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.study_measure import CAMVID, MICHIGAN, STROMOVKA, TILDE
+from benchmarks.study_rows import RowSpec
+
+Measured = Mapping[str, Mapping[str, Any]]
+MISSING = "-"
+KINDS = ("urban", "suburban", "park")
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class StudyResult:
+    """``rows`` with their numbers (None: not run yet); ``facts``: what the study was made with, one sentence each;
+    ``skipped``: rows that were left out, with the reason; ``sift``: plain SIFT's headings by folder.
+    """
+
+    rows: Sequence[tuple[RowSpec, Measured | None]]
+    facts: Sequence[str]
+    skipped: Sequence[str] = ()
+    sift: Mapping[str, Mapping[str, Any]] | None = None
+
+
+def study_text(study: StudyResult) -> str:
+    """The whole text in Markdown."""
+    done = [(row, measured) for row, measured in study.rows if measured is not None]
+    waiting = [row.title for row, measured in study.rows if measured is None]
+    sections = [
+        "# Training study",
+        "Labels across conditions, with and without what the paper proposes (PAPER 4.2) and beyond. Brackets: 95 % bootstrap "
+        "intervals over image pairs (fixed cameras: over photographs; headings: over pairs, which share photographs). Each row "
+        "is one training with one seed: intervals say nothing about another seed. Cluster labels are rewarded for being fine "
+        "by bits, for being stable by kappa: read both with the effective labels and the heading.",
+        "\n".join(f"- {fact}" for fact in study.facts),
+    ]
+    if waiting or study.skipped:
+        sections.append("\n".join(f"- {line}" for line in [*(f"Not run yet: {title}." for title in waiting), *study.skipped]))
+    sections += [
+        "## Unseen worlds\n\nLabels at exact correspondences of the reference condition with every other one, pooled.",
+        _table(_WORLD_COLUMNS, done),
+        "## Night and snow on unseen worlds\n\nThe two conditions that change most; and kappa by kind of world.",
+        _table(_HARD_COLUMNS, done),
+        "## Photographs\n\nNever trained on. Fixed cameras: every fourth pixel against itself in another photograph, what "
+        "moves included. Classes: labels against annotations; mIoU when each label stands for the class most common in it in "
+        "the other half of the images. Heading: share of pairs whose best shift by label agreement alone is right.",
+        _table(_PHOTOGRAPH_COLUMNS, done) + _sift_lines(study.sift),
+        "## What one option changes\n\nEach row less its control: same start, images, steps and seed, and the same clusters "
+        "unless the option is about them.",
+        _control_table(done),
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def value(measured: Measured, *keys: str) -> float | None:
+    """A number inside nested dicts, or None where it was not measured."""
+    found: Any = measured
+    for key in keys:
+        if not isinstance(found, Mapping) or key not in found:
+            return None
+        found = found[key]
+    return found
+
+
+def _cell(measured: Measured, path: tuple[str, ...], digits: int = 3, scale: float = 1) -> str:
+    """A number with its interval, where it has one."""
+    found = value(measured, *path)
+    if found is None or found != found:
+        return MISSING
+    text = f"{scale * found:.{digits}f}"
+    bounds = value(measured, *path[:-1], "intervals", path[-1])
+    if bounds is None or bounds[0] != bounds[0]:
+        return text
+    return f"{text} [{scale * bounds[0]:.{digits}f}, {scale * bounds[1]:.{digits}f}]"
+
+
+def _four(where: tuple[str, ...]) -> list[tuple[str, tuple[str, ...], int, float]]:
+    return [
+        ("kappa", (*where, "kappa"), 3, 1),
+        ("bits", (*where, "mutual_information_bits"), 2, 1),
+        ("NMI", (*where, "nmi"), 3, 1),
+        ("effective labels", (*where, "effective_labels"), 1, 1),
+    ]
+
+
+_WORLD_COLUMNS = _four(("worlds", "all"))
+_HARD_COLUMNS = [
+    ("night kappa", ("worlds", "night", "kappa"), 3, 1),
+    ("night bits", ("worlds", "night", "mutual_information_bits"), 2, 1),
+    ("snow kappa", ("worlds", "snow", "kappa"), 3, 1),
+    ("snow bits", ("worlds", "snow", "mutual_information_bits"), 2, 1),
+    *((f"{kind} kappa", ("worlds", kind, "kappa"), 3, 1) for kind in KINDS),
+]
+_PHOTOGRAPH_COLUMNS = [
+    *_four((TILDE,)),
+    ("class NMI", (CAMVID, "nmi"), 3, 1),
+    ("purity", (CAMVID, "purity"), 3, 1),
+    ("mIoU", (CAMVID, "held_out_miou"), 3, 1),
+    ("heading michigan, %", (MICHIGAN, "accuracy"), 1, 100),
+    ("heading stromovka, %", (STROMOVKA, "accuracy"), 1, 100),
+]
+_CONTROL_COLUMNS = [
+    ("worlds kappa", ("worlds", "all", "kappa"), 3, 1),
+    ("worlds bits", ("worlds", "all", "mutual_information_bits"), 2, 1),
+    ("night bits", ("worlds", "night", "mutual_information_bits"), 2, 1),
+    ("snow bits", ("worlds", "snow", "mutual_information_bits"), 2, 1),
+    ("cameras kappa", (TILDE, "kappa"), 3, 1),
+    ("cameras bits", (TILDE, "mutual_information_bits"), 2, 1),
+    ("michigan, points", (MICHIGAN, "accuracy"), 1, 100),
+    ("stromovka, points", (STROMOVKA, "accuracy"), 1, 100),
+]
+
+
+def _table(columns: Sequence[tuple[str, tuple[str, ...], int, float]], rows: Sequence[tuple[RowSpec, Measured]]) -> str:
+    cells = [[row.title, *(_cell(measured, path, d, s) for _, path, d, s in columns)] for row, measured in rows]
+    return _markdown(["network", *(name for name, *_ in columns)], cells)
+
+
+def _control_table(rows: Sequence[tuple[RowSpec, Measured]]) -> str:
+    by_name = {row.name: (row, measured) for row, measured in rows}
+    cells = []
+    for row, measured in rows:
+        if row.control in by_name:
+            control, other = by_name[row.control]
+            differences = [_difference(measured, other, path, d, s) for _, path, d, s in _CONTROL_COLUMNS]
+            cells.append([row.title, control.title, *differences])
+    return _markdown(["network", "control", *(name for name, *_ in _CONTROL_COLUMNS)], cells)
+
+
+def _difference(measured: Measured, control: Measured, path: tuple[str, ...], digits: int, scale: float) -> str:
+    pair = (value(measured, *path), value(control, *path))
+    return MISSING if None in pair else f"{scale * (pair[0] - pair[1]):+.{digits}f}"
+
+
+def _sift_lines(sift: Mapping[str, Mapping[str, Any]] | None) -> str:
+    if not sift:
+        return ""
+    found = ", ".join(f"{name} {100 * row['accuracy']:.1f} % of {row['num_pairs']} pairs" for name, row in sift.items())
+    return f"\n\nPlain SIFT (CLAHE, ratio 0.8, vote of shifts) on the same pairs: {found}."
+
+
+def _markdown(head: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *cells]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
