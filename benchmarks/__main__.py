@@ -1,4 +1,4 @@
-"""`python -m benchmarks [engine] [pose] [window] [world]`: print the speed tables; every ratio is of one run on one machine."""
+"""`python -m benchmarks [engine] [particles] [pose] [training] [window] [world]`: print the speed tables; every ratio is of one run on one machine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import torch
 
 TITLES = {
     "engine": "Engine: PSPNet-101, K = 100, 1024 x 768",
+    "particles": "Particle filter, one image of 1024 x 768, K = 100",
     "pose": "Pose estimation on the same matches",
+    "training": "Cluster training of the small network",
     "window": "Window",
     "world": "Seasons world, 640 x 480",
 }

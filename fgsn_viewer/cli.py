@@ -144,7 +144,7 @@ def _add_localizer_commands(command) -> None:
     which = localize.add_mutually_exclusive_group()
     which.add_argument("--query", help="one query image, by its name or the last part of it")
     which.add_argument("--all", action="store_true", help="every query, with a recall table by condition (the default)")
-    methods = ("p3p", "ssmc", "ssmc-soft", "gsmc", "gsmc-soft")
+    methods = ("p3p", "ssmc", "ssmc-soft", "gsmc", "gsmc-soft", "pfsl")
     localize.add_argument("--method", default="p3p", choices=methods, help="how labels choose among the matches")
     localize.add_argument(
         "--weights", help="network that labels the queries (default: what the scene asks for); says how many keep their label"
@@ -155,6 +155,12 @@ def _add_localizer_commands(command) -> None:
         "--prior", default="auto", choices=sources, help="gsmc: where gravity and height come from; oracle: the true pose"
     )
     noise = {"type": non_negative_float, "default": 0.0}
+    localize.add_argument(
+        "--odometry",
+        default="simulated",
+        choices=("simulated", "none"),
+        help="pfsl: motion between queries; simulated: the true one with noise, where scenes have none (default: %(default)s)",
+    )
     localize.add_argument("--gravity-noise", **noise, metavar="DEG", help="error added to the oracle's gravity")
     localize.add_argument("--height-noise", **noise, metavar="M", help="error added to the oracle's height")
     localize.add_argument("--seed", type=seed_number, default=0)

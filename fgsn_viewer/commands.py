@@ -203,6 +203,10 @@ def localize(options: argparse.Namespace) -> int:
     if options.method != "p3p" and not options.weights:
         options.weights = scene.weights or DEFAULT_WEIGHTS
     labelled = Labelled(scene, segmenter_for(options), options.weights) if options.weights else None
+    if options.method == "pfsl":
+        from fgsn_viewer.commands_sequence import localize_in_sequences
+
+        return localize_in_sequences(options, scene, labelled, queries)
     scene_map = scene.map if labelled is None else labelled.scene_map
     config = localizer_config(options)
     estimate = localize_or_raise if options.query else localize_or_refuse

@@ -267,7 +267,7 @@ def test_pixels_of_low_confidence_say_little(prepared):
     values = []
     for confidence in (1.0, 0.3, 0.0):
         labels = LabelMap(sure.labels, NUM_LABELS, VOCABULARY, np.full(sure.labels.shape, confidence))
-        volume = label_volume(labels, CAMERA, probabilities, np.arange(NUM_LABELS), SHARP)
+        volume = label_volume(labels, CAMERA, probabilities, np.arange(NUM_LABELS), replace(SHARP, confidence=1.0))
         values.append(mean_log_ratios(points, volume, rotations_of(qvec), centers, SHARP)[0][0])
     assert values[0] > values[1] > values[2]
     assert values[2] == pytest.approx(0, abs=1e-5)

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import islice
 
 import numpy as np
 
 from core.errors import InputError
 from core.geometry import Rigid3d
+from core.images import read_image
+from core.localizer.features import extract_features
 from core.localizer.motion import disturbed
-from core.records import ImageData, LabelMap
+from core.localizer.retrieval import Retriever
+from core.records import ImageData, LabelMap, SceneMap
 from core.sequences import Frame, OdometryNoise
 
+TYPICAL_NOISE = OdometryNoise()
 ODOMETRY = ("simulated", "none")
 Candidates = Callable[[ImageData], tuple[Rigid3d, ...]]
 
@@ -57,18 +62,32 @@ def make_frames(
     queries: Sequence[ImageData],
     labels: Callable[[ImageData], LabelMap] | Mapping[str, LabelMap],
     odometry: Sequence[Rigid3d | None],
-    noise: OdometryNoise = OdometryNoise(),
+    noise: OdometryNoise = TYPICAL_NOISE,
     candidates: Candidates | None = None,
 ) -> Iterator[Frame]:
     """Make the frames one by one as they are asked for, so that only one label map is held at a time.
 
-    ``labels``: a function of a query, or label maps by its name; ``candidates``: a function of a query too. A query whose image cannot be read, or that is not among
-    the label maps, becomes a frame without labels that says why.
+    ``labels``: a function of a query, or label maps by its name; ``candidates``: a function of a query too. A query whose
+    image cannot be read, or that is not among the label maps, becomes a frame without labels that says why.
     """
     for query, moved in zip(queries, odometry, strict=True):
         found, missing = _labels(query, labels)
         near = None if candidates is None else partial(candidates, query)
         yield Frame(query, found, moved, noise, near, missing=missing)
+
+
+def retrieved_poses(scene_map: SceneMap, retriever: Retriever, count: int = 10) -> Candidates:
+    """Return a function of a query: the poses of the mapping images that look most like it; none where it cannot be read."""
+
+    def candidates(query: ImageData) -> tuple[Rigid3d, ...]:
+        try:
+            features = extract_features(read_image(query.path))
+        except (InputError, OSError):
+            return ()
+        poses = (scene_map.images[i].cam_from_world for i in retriever.rank(features)[0])
+        return tuple(islice((pose for pose in poses if pose is not None), count))
+
+    return candidates
 
 
 def _labels(query: ImageData, labels: Callable[[ImageData], LabelMap] | Mapping[str, LabelMap]) -> tuple[LabelMap | None, str]:

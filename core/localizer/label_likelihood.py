@@ -30,6 +30,9 @@ class LikelihoodConfig:
     prior_counts: float = setting(
         50.0, minimum=0.0, maximum=1e6, help="a label seen this often in the statistics is believed half"
     )
+    confidence: float = setting(
+        0.0, minimum=0.0, maximum=1.0, help="power of the network's confidence with which a pixel counts; 0: all alike"
+    )
     max_points: int = setting(5000, minimum=100, maximum=1_000_000, help="points looked at for one image, rare labels first")
     min_visible: int = setting(50, minimum=1, maximum=100_000, help="with fewer visible points a pose's likelihood shrinks")
     crowd: float = setting(
@@ -163,10 +166,10 @@ def label_volume(
     """Compute log P(cell | point label) / P(cell) for the point labels ``used`` (U,) over the image's cells.
 
     P(cell | label) is the mean over the blurred cell of P(query label | point label) over the label's share of the
-    image, so that a pose that shows nothing of the map scores 0. A pixel of confidence c counts as its label with c
-    and as nothing known with 1 - c. Distorted images are seen through the pinhole with the same K.
+    image, so that a pose that shows nothing of the map scores 0. A pixel of confidence c (to the power of the setting)
+    counts as its label with c and as nothing known with 1 - c. Distorted images are seen through the pinhole with the same K.
     """
-    pixels, confidence, camera = _undistorted(labels, camera)
+    pixels, confidence, camera = _undistorted(labels, camera, config.confidence)
     counts = np.bincount(pixels.ravel(), minlength=len(probabilities))
     present = np.flatnonzero(counts)
     cell = _cell_side(pixels.shape, max(len(present), len(used)), config.cells_across)
@@ -188,17 +191,18 @@ def _ranks(chosen: Array, count: int) -> Array:
     return ranks
 
 
-def _undistorted(labels: LabelMap, camera: Camera) -> tuple[Array, Array | None, Camera]:
+def _undistorted(labels: LabelMap, camera: Camera, power: float) -> tuple[Array, Array | None, Camera]:
     """Pixels, confidence and camera of the image as a pinhole sees it; what falls beside the image has confidence 0."""
+    confidence = None if labels.confidence is None or power == 0 else labels.confidence**power
     if not camera.has_distortion:
-        return labels.labels, labels.confidence, camera
+        return labels.labels, confidence, camera
     import cv2
 
     height, width = labels.labels.shape
     ideal = Camera("PINHOLE", camera.width, camera.height, camera.K[[0, 1, 0, 1], [0, 1, 2, 2]])
     grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).reshape(-1, 2)
     source = camera.project(ideal.bearings(grid)).reshape(height, width, 2).astype(np.float32)
-    confidence = np.ones(labels.labels.shape, np.float32) if labels.confidence is None else labels.confidence
+    confidence = np.ones((height, width), np.float32) if confidence is None else confidence
     pixels = cv2.remap(labels.labels, source[..., 0], source[..., 1], cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
     confidence = cv2.remap(confidence, source[..., 0], source[..., 1], cv2.INTER_NEAREST, borderValue=0)
     return pixels, confidence, ideal

@@ -1,0 +1,69 @@
+"""`localize --method pfsl`: the queries of each condition are a sequence, followed by a particle filter."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from core.images import read_image
+from core.records import ImageData, Localization, Progress, Scene
+from core.steps import finish
+from fgsn_viewer.commands import Labelled, localization_line, localization_row, progress, say, write
+
+if TYPE_CHECKING:
+    from core.localizer.frames import Candidates
+    from core.sequences import ParticleStep
+
+
+def localize_in_sequences(options: argparse.Namespace, scene: Scene, labelled: Labelled, queries: Sequence[ImageData]) -> int:
+    """Follow every condition's queries in their order and print the answers as `localize` does for other methods."""
+    from core.evaluation.recall import recall_table
+    from core.evaluation.report import recall_text
+    from core.localizer.frames import make_frames, odometry_of, sequences_of
+    from core.localizer.sequence import localize_sequence
+    from core.sequences import OdometryNoise
+
+    noise, done = OdometryNoise(), []
+    candidates = _candidates(options, scene, labelled)
+    for condition, sequence in sequences_of(queries).items():
+        odometry = odometry_of(sequence, options.odometry, noise, options.seed)
+        _tell_odometry(options, condition, odometry)
+        frames = make_frames(sequence, lambda query: labelled.segment(read_image(query.path)), odometry, noise, candidates)
+        steps = localize_sequence(frames, labelled.scene_map, labelled.statistics, seed=options.seed)
+        done += finish(steps, partial(_show, options, len(sequence))).localizations
+    known = [(one.query.condition, one.error) for one in done if one.query.cam_from_world is not None]
+    if len(known) > 1 and not options.json:
+        write(recall_text(recall_table(known)))
+    return 0
+
+
+def _candidates(options: argparse.Namespace, scene: Scene, labelled: Labelled) -> Candidates | None:
+    """Where a sequence may begin, by retrieval; None for a map without descriptors: then anywhere on the map."""
+    from core.localizer.frames import retrieved_poses
+    from core.localizer.retrieval import build_retriever
+
+    if scene.map.observations.descriptors is None:
+        return None
+    retriever = finish(build_retriever(labelled.scene_map, seed=options.seed), lambda step: progress(options, step))
+    return retrieved_poses(labelled.scene_map, retriever)
+
+
+def _tell_odometry(options: argparse.Namespace, condition: str, odometry: Sequence[object]) -> None:
+    """Say once for each sequence where its odometry comes from: it is an assumption that the numbers rest on."""
+    count = sum(step is not None for step in odometry)
+    source = f"{count} steps simulated from the true poses, with noise" if count else "none"
+    if not options.quiet:
+        sys.stderr.write(f"{condition or 'queries'}: odometry: {source}\n")
+
+
+def _show(options: argparse.Namespace, total: int, step: ParticleStep) -> None:
+    answer: Localization = step.localization
+    row = localization_row(answer)
+    row["lost"] = step.lost
+    row["position_std_m"] = None if step.cloud is None else round(step.cloud.position_error_m, 3)
+    row["evidence"] = None if step.evidence is None else round(step.evidence, 4)
+    say(options, row, localization_line(row))
+    progress(options, Progress(step.message, (step.index + 1) / total))
