@@ -1,4 +1,4 @@
-"""`python -m benchmarks [engine] [particles] [pose] [training] [window] [world]`: print the speed tables; every ratio is of one run on one machine."""
+"""`python -m benchmarks [engine] [particles] [pose] ...`: print the speed tables; every ratio is of one run on one machine."""
 
 from __future__ import annotations
 
