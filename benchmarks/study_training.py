@@ -72,7 +72,7 @@ def train_row(
     ``clusters``: folder in which first clusterings are kept for the rows that would make the same ones. Raises InputError
     when ``work`` holds a network of other settings.
     """
-    settings = {"row": asdict(row), "config": asdict(config), "start": start.sha256, "seed": seed, "views": len(data)}
+    settings = {"row": asdict(row), "config": asdict(config), "start": start.sha256, "seed": seed, "data": data_facts(data)}
     check_settings(work / SETTINGS, settings)
     out = work / NETWORK
     if not out.is_file():
@@ -85,6 +85,11 @@ def train_row(
         save_network(out, network, replace_info(start.info, network, vocabulary, names), torch.float16)
         shutil.rmtree(work / "training", ignore_errors=True)
     return out
+
+
+def data_facts(data: PairData) -> dict[str, Any]:
+    """What tells one data set from another, without reading its images."""
+    return {"views": len(data), "first": data.view(0).name, "last": data.view(len(data) - 1).name}
 
 
 def check_settings(path: Path, settings: dict[str, Any]) -> None:
@@ -140,7 +145,7 @@ def _trained(
 def _clusters_key(config: FGSNConfig, start: Start, data: PairData, seed: int) -> str:
     """Names what a first clustering depends on."""
     names = ("max_reference_images", "max_features_per_image", "pool_conditions", "label_scale")
-    facts = [asdict(config.clusters), {name: getattr(config, name) for name in names}, start.sha256, seed, len(data)]
+    facts = [asdict(config.clusters), {name: getattr(config, name) for name in names}, start.sha256, seed, data_facts(data)]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
