@@ -22,9 +22,15 @@ class AffinityConfig:
         50.0, minimum=0.0, maximum=1e6, help="a label seen this often in the statistics is believed half"
     )
     floor: float = setting(0.05, minimum=1e-6, maximum=0.9, help="share of pixels that show something else than the point")
-    bias: float = setting(-3.0, minimum=-20.0, maximum=20.0, help="log odds that a match of score 0 is right")
-    slope: float = setting(12.0, minimum=0.0, maximum=100.0, help="how much a score of 1 adds to the log odds")
-    least: float = setting(0.01, minimum=0.0, maximum=1.0, help="matches that are less likely right than this are dropped")
+    bias: float = setting(-5.6, minimum=-20.0, maximum=20.0, help="log odds that a match of score 0 is right")
+    slope: float = setting(13.7, minimum=0.0, maximum=100.0, help="how much a score of 1 adds to the log odds")
+    trust: float = setting(
+        0.5, minimum=0.0, maximum=1.0, help="share of the labels' log ratio that counts: wrong matches look alike in labels too"
+    )
+    certainty: float = setting(
+        0.0, minimum=0.0, maximum=4.0, help="power of vote share times confidence that scales a log ratio; 0: not asked"
+    )
+    least: float = setting(0.0, minimum=0.0, maximum=1.0, help="matches that are less likely right than this are dropped")
     agreement: float = setting(0.5, minimum=0.01, maximum=0.999, help="how often a label keeps where no statistics are given")
 
 
@@ -55,30 +61,34 @@ def log_affinity(given: MethodInput) -> Array:
     return np.log(affinity_ratios(given.statistics, labels.num_labels, given.config.affinity)).astype(np.float32)
 
 
-def match_ratios(given: MethodInput) -> Array:
-    """The likelihood ratio (M,) f64 of being right to being wrong that labels give each match; 0 where a pixel is not finite.
+def match_log_ratios(given: MethodInput) -> Array:
+    """The log-likelihood ratio (M,) f64 of being right to being wrong that labels give each match; -inf without a pixel.
 
-    A point bears its label with its share of the votes, a pixel with its confidence; the rest says nothing (ratio 1).
-    Raises InputError for labels that are not there or of another vocabulary than the map's.
+    The counts already hold how often labels are wrong, so that vote share and confidence add nothing unless
+    ``certainty`` asks for them. Raises InputError for labels that are not there or of another vocabulary than the map's.
     """
     labels, points = require_labels(given)
     finite = np.isfinite(given.matches.points2D).all(axis=1)
     pixels = np.where(finite[:, None], given.matches.points2D, 0)
-    affinity = np.exp(log_affinity(given).astype(np.float64))
-    found = affinity[points.labels[given.matches.point_ids], labels.at(pixels)]
-    certain = points.vote_share[given.matches.point_ids] * _confidence_at(labels, pixels)
-    return np.where(finite, 1 + certain * (found - 1), 0.0)
+    found = log_affinity(given)[points.labels[given.matches.point_ids], labels.at(pixels)].astype(np.float64)
+    if given.config.affinity.certainty > 0:
+        certain = points.vote_share[given.matches.point_ids] * _confidence_at(labels, pixels)
+        found *= certain**given.config.affinity.certainty
+    return np.where(finite, found, -np.inf)
 
 
 def match_probabilities(given: MethodInput) -> Array:
-    """How likely (M,) f64 each match is right, from its descriptors (the ratio of the two nearest) and its labels."""
+    """How likely (M,) f64 each match is right, from its descriptors (the ratio of the two nearest) and its labels.
+
+    A logistic regression; the defaults are fitted to matches of a world under six conditions.
+    """
     config = given.config.affinity
-    odds = np.exp(config.bias + config.slope * given.matches.scores.astype(np.float64)) * match_ratios(given)
-    return odds / (1 + odds)
+    odds = config.bias + config.slope * given.matches.scores.astype(np.float64) + config.trust * match_log_ratios(given)
+    return 1 / (1 + np.exp(-np.clip(odds, -50, 50)))
 
 
 def ssmc_soft(given: MethodInput) -> Consistency:
-    """Draw each match as often as it is likely to be right; none is dropped but those that labels all but exclude."""
+    """Draw each match as often as it is likely to be right; only those less likely than ``least`` are dropped."""
     chance = match_probabilities(given)
     return Consistency(chance >= given.config.affinity.least, chance)
 

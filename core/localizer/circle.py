@@ -27,6 +27,14 @@ class Circles:
     axes: Array
     upright_from_world: Array
 
+    def positions(self, num_angles: int) -> Array:
+        """Camera centres (M, A, 3) in the world at equally spaced angles."""
+        angles = 2 * np.pi * np.arange(num_angles) / num_angles
+        around = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        level = self.points[:, None, :2] + self.radius[:, None, None] * around
+        height = np.full((*level.shape[:2], 1), self.height)
+        return np.concatenate([level, height], axis=2) @ self.upright_from_world
+
 
 def upright(down: Array) -> Array:
     """The smallest rotation (3, 3) that turns ``down`` (3,), a unit vector, into (0, 0, -1)."""

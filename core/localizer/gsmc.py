@@ -20,6 +20,8 @@ from core.localizer.label_plane import label_plane
 from core.localizer.methods import MethodInput, require_labels, stationary_labels
 from core.records import Consistency, Matches2D3D, setting
 
+_SURE = 3  # standard deviations of a known position
+
 
 @dataclass(frozen=True, kw_only=True)
 class GsmcConfig:
@@ -70,7 +72,7 @@ def _consistency(given: MethodInput, soft: bool) -> Consistency:
     best = scores.argmax(axis=1)
     rows = np.arange(len(best))
     return Consistency(
-        keep=near_enough(given.query, given.scene_map, given.matches.point_ids),
+        keep=np.ones(len(best), bool),
         weights=_drawing_weights(given, scores[rows, best], soft),
         best_angle_rad=2 * np.pi * best / given.config.gsmc.num_angles,
         num_visible=visible[rows, best],
@@ -90,10 +92,7 @@ def match_circle(match: int, given: MethodInput) -> CircleScores:
     chosen = replace(given, matches=_part(given.matches, slice(match, match + 1)))
     scores, visible, circles = _scores(chosen, soft=given.config.method == "gsmc-soft")
     angles = 2 * np.pi * np.arange(given.config.gsmc.num_angles) / given.config.gsmc.num_angles
-    around = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    level = circles.points[0, :2] + circles.radius[0] * around
-    positions = np.hstack([level, np.full((len(angles), 1), circles.height)]) @ circles.upright_from_world
-    return CircleScores(angles, positions, scores[0], visible[0])
+    return CircleScores(angles, circles.positions(given.config.gsmc.num_angles)[0], scores[0], visible[0])
 
 
 def _same_label(given: MethodInput) -> Array:
@@ -107,6 +106,7 @@ def _scores(given: MethodInput, soft: bool) -> tuple[Array, Array, Circles]:
     """Scores (M, A) f32 and visible points (M, A) i32 on the circles of all matches."""
     labels, points = require_labels(given)
     values = log_affinity(given) if soft else _same_label(given)
+    certainty = soft and given.config.affinity.certainty > 0
     config, scene_map = given.config.gsmc, given.scene_map
     visibility = scene_map.visibility
     if visibility is None:
@@ -132,10 +132,13 @@ def _scores(given: MethodInput, soft: bool) -> tuple[Array, Array, Circles]:
         near=visibility.min_distance[rows] / config.distance_slack,
         far=visibility.max_distance[rows] * config.distance_slack,
         labels=points.labels[rows].astype(np.int64),
-        weights=points.vote_share[rows] if soft else np.ones(len(rows)),
+        weights=points.vote_share[rows] if certainty else np.ones(len(rows)),
     )
-    plane = label_plane(labels if soft else replace(labels, confidence=None), given.query.camera)
+    plane = label_plane(labels if certainty else replace(labels, confidence=None), given.query.camera)
     scores, visible = score_circles(circles, cloud, plane, values, config.num_angles, config.min_visible, config.device)
+    if prior.position is not None:
+        away = np.linalg.norm(circles.positions(config.num_angles) - prior.position, axis=2)
+        scores[~(away <= _SURE * prior.position_error_m)] = 0
     return scores, visible, circles
 
 

@@ -14,7 +14,7 @@ from core.geometry import Array
 from core.images import read_image
 from core.localizer.affinity import AffinityConfig, ssmc_soft
 from core.localizer.features import FeatureConfig, extract_features, extractor_id
-from core.localizer.gravity import PriorConfig
+from core.localizer.gravity import PriorConfig, near_enough
 from core.localizer.gsmc import GsmcConfig, gsmc, gsmc_soft
 from core.localizer.matching import MatchConfig, match_to_map_steps, require_matchable
 from core.localizer.methods import Method, MethodInput
@@ -118,11 +118,14 @@ def localize_prepared(
 ) -> Localization:
     """Let the method of ``config`` weigh the matches and estimate the pose; raises as ``localize`` does.
 
-    Inliers are counted among the matches that the method keeps; ``consistency`` says which these are.
+    Inliers are counted among the matches that the method keeps, without those that cannot be seen from where the query is
+    known to be; ``consistency`` says which these are.
     """
     query, matches = prepared.query, prepared.matches
     _require_label_size(query, labels)
     consistency = _method(config.method)(MethodInput(query, matches, scene_map, labels, statistics, config, seed))
+    near = near_enough(query, scene_map, matches.point_ids)
+    consistency = consistency if near.all() else replace(consistency, keep=consistency.keep & near)
     result = estimate_pose(
         matches,
         scene_map,
