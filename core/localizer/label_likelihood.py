@@ -31,7 +31,7 @@ class LikelihoodConfig:
         50.0, minimum=0.0, maximum=1e6, help="a label seen this often in the statistics is believed half"
     )
     confidence: float = setting(
-        0.0, minimum=0.0, maximum=1.0, help="power of the network's confidence with which a pixel counts; 0: all alike"
+        1.0, minimum=0.0, maximum=1.0, help="power of the network's confidence with which a pixel counts; 0: all alike"
     )
     max_points: int = setting(5000, minimum=100, maximum=1_000_000, help="points looked at for one image, rare labels first")
     min_visible: int = setting(50, minimum=1, maximum=100_000, help="with fewer visible points a pose's likelihood shrinks")

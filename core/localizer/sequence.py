@@ -93,7 +93,7 @@ def localize_sequence(
     """Follow a vehicle from frame to frame: yields a ParticleStep after each, returns the SequenceResult.
 
     ``frames`` may be a generator, so that only one label map is held at a time. Particles start around the first
-    frame's prior, else its candidates, else all mapping cameras. Every frame gets a pose or a failure: without an
+    frame's prior, else its candidates and all mapping cameras. Every frame gets a pose or a failure: without an
     image, while lost, and while the particles do not agree on one place there is none. Without ``statistics`` a query
     label is the point's own or, with probability eps, any other.
     Raises InputError for a map without labels, visibility or posed images, and labels or statistics of another
@@ -192,7 +192,7 @@ class Tracker:
         return frame.odometry, (factor * position_m, factor * rotation_rad)
 
     def _start(self, frame: Frame, count: int) -> tuple[Array, Array]:
-        """Poses around where the camera may be: the prior, else the candidates, else every mapping camera."""
+        """Poses around where the camera may be: the prior, else the candidates and every mapping camera."""
         prior, settings = frame.query.prior, self.config.filter
         position_m = settings.start_position_m
         if prior is not None and prior.cam_from_world is not None:
@@ -203,10 +203,18 @@ class Tracker:
             qvec = self._map_qvec[nearest_rows(centers, self._map_centers)]
             position_m = prior.position_error_m or position_m
         else:
-            candidates = frame.candidates() if frame.candidates is not None else ()
-            qvec, centers = pose_arrays(list(candidates)) if candidates else (self._map_qvec, self._map_centers)
+            qvec, centers = self._anywhere(frame)
         qvec, centers = spread(qvec, centers, count, position_m, settings.start_heading_deg, self.mounting.up, self._rng)
         return self._leveled(qvec, centers)
+
+    def _anywhere(self, frame: Frame) -> tuple[Array, Array]:
+        """The candidates, half of all, beside every mapping camera: retrieval across seasons may well be wrong."""
+        candidates = frame.candidates() if frame.candidates is not None else ()
+        if not candidates:
+            return self._map_qvec, self._map_centers
+        qvec, centers = pose_arrays(list(candidates))
+        rows = np.arange(len(self._map_centers)) % len(centers)
+        return np.concatenate([qvec[rows], self._map_qvec]), np.concatenate([centers[rows], self._map_centers])
 
     def _leveled(self, qvec: Array, centers: Array) -> tuple[Array, Array]:
         """Put poses at the height of the nearest mapping camera."""
