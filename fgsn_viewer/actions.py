@@ -11,6 +11,7 @@ from PySide6.QtGui import QAction, QActionGroup, QKeySequence
 from PySide6.QtWidgets import QMenu
 
 from fgsn_viewer.labelling import network_title
+from fgsn_viewer.methods import STYLES
 from fgsn_viewer.theme import THEMES
 from fgsn_viewer.views.start_page import recent_title
 
@@ -106,7 +107,7 @@ class Actions(QObject):
         for dock in window.docks.values():
             self.docks.addAction(dock.toggleViewAction())
         layouts = menu.addMenu("&Layouts")
-        for name in ("Compare", "Localize", "3D", "Present"):
+        for name in ("Compare", "Localize", "Evaluate", "3D", "Present"):
             self._add(layouts, name, lambda name=name: window.arrangement.apply(name))
         layouts.addSeparator()
         self._add(layouts, "&Reset", window.arrangement.reset)
@@ -154,7 +155,25 @@ class Actions(QObject):
         self.run_all = self._add(
             menu, "Run &all queries", control.localize_all, "Ctrl+R", tip="In the background; marks appear as results come"
         )
+        self.run_condition = self._add(
+            menu, "Run this &condition", lambda: control.localizing.run("condition"), "Shift+R", tip="In the background"
+        )
+        self.run_methods = self._add(
+            menu, "Run all &methods on this query", lambda: control.localizing.run("methods"), "Alt+R", tip="In the background"
+        )
+        menu.addSeparator()
+        self._method_menu(menu.addMenu("M&ethod"))
+        self.open_evaluation = self._add(
+            menu, "Open &evaluation…", self._window.asking.evaluation, tip="Show the result folder of an evaluation"
+        )
+        menu.addSeparator()
         self.cancel = self._add(menu, "&Cancel", control.cancel, "Ctrl+.", tip="Stop what is running; what is shown stays")
+
+    def _method_menu(self, menu: QMenu) -> None:
+        group, control = QActionGroup(self), self._window.controller
+        self.methods = {
+            name: self._choice(menu, group, name, lambda name=name: control.localizing.select_method(name)) for name in STYLES
+        }
 
     def _help_menu(self, menu: QMenu) -> None:
         self._add(menu, "&Find an action…", self._window.dialogs.show_palette, "Ctrl+K")
@@ -200,9 +219,10 @@ class Actions(QObject):
 
     def set_available(self, scene: bool, localizable: bool, waiting: bool, busy: bool) -> None:
         """Enable what can be done now."""
-        for action in (*self.scene_actions, self.label_pair, self.train):
+        for action in (*self.scene_actions, self.label_pair, self.train, self.open_evaluation):
             action.setEnabled(scene)
-        self.run.setEnabled(localizable)
+        for action in (self.run, self.run_condition, self.run_methods):
+            action.setEnabled(localizable)
         self.run_all.setEnabled(waiting)
         self.cancel.setEnabled(busy)
 

@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QDockWidget, QMainWindow, QTabWidget, QWidget
 
 LOW, NARROW = 860, 1400  # below this height the 3D view shares its place with the tables
 _LEFT, _RIGHT = ("Scene",), ("Labels", "Selected")
-_TABLES = ("Matches", "Pose", "Autopsy", "Log")
+_TABLES = ("Matches", "Pose", "Autopsy", "Methods", "Evaluation", "Log")
 _COMPARE = frozenset({"Scene", "Labels", "Selected"})
 
 
@@ -32,10 +32,11 @@ class DockArrangement:
         window.setTabPosition(area.AllDockWidgetAreas, QTabWidget.TabPosition.North)
 
     def apply(self, name: str) -> None:
-        """Arrange the docks for a purpose: Compare, Localize, 3D or Present."""
+        """Arrange the docks for a purpose: Compare, Localize, Evaluate, 3D or Present."""
         shown = {
             "Compare": _COMPARE,
             "Localize": frozenset(self.docks),
+            "Evaluate": frozenset({"Scene", "Evaluation"}),
             "3D": frozenset({"Scene", "Selected", "3D"}),
             "Present": frozenset({"3D"}),
         }[name]
@@ -43,14 +44,17 @@ class DockArrangement:
             dock.setFloating(False)
             dock.setVisible(title in shown)
         QTimer.singleShot(0, lambda: self._size(0.6 if name == "3D" else 0.28))
+        if name == "Evaluate":
+            docks, height = [self.docks["Evaluation"]], int(self._window.height() * 0.55)
+            QTimer.singleShot(0, lambda: self._window.resizeDocks(docks, [height], Qt.Orientation.Vertical))
 
     def reset(self) -> None:
         """Put every dock where it was at first; small windows get tabs in place of stacked docks."""
         docks = self.docks
         for title, dock in docks.items():
             dock.setFloating(False)
+            dock.hide()  # side by side they would widen the window before they become tabs
             self._window.addDockWidget(_area(title), dock)
-            dock.show()
         low = self._window.height() < LOW
         self._window.splitDockWidget(docks["Labels"], docks["Selected"], Qt.Orientation.Vertical)
         if not low:
@@ -59,6 +63,8 @@ class DockArrangement:
         for title in _TABLES[0 if low else 1 :]:
             self._window.tabifyDockWidget(previous, docks[title])
             previous = docks[title]
+        for dock in docks.values():
+            dock.show()
         (docks["3D"] if low else docks["Pose"]).raise_()
         QTimer.singleShot(0, lambda: self._size(0.28))
 
@@ -81,7 +87,7 @@ class DockArrangement:
     def _size(self, share_3d: float) -> None:
         docks, height = self.docks, self._window.height()
         horizontal, vertical = Qt.Orientation.Horizontal, Qt.Orientation.Vertical
-        widths = [228, 236] if self._window.width() < NARROW else [248, 264]
+        widths = [244, 252] if self._window.width() < NARROW else [248, 264]
         self._window.resizeDocks([docks["Scene"], docks["Labels"]], widths, horizontal)
         if height < LOW:
             self._window.resizeDocks([docks["3D"]], [int(height * 0.36)], vertical)

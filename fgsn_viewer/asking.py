@@ -42,6 +42,12 @@ class Asking:
         if file is not None:
             self._window.controller.select_network(file)
 
+    def evaluation(self) -> None:
+        """Ask for the folder that an evaluation wrote."""
+        folder = self.folder("Open the results of an evaluation (a folder with result.json)")
+        if folder is not None:
+            self._window.controller.localizing.open_evaluation(folder)
+
     def export(self) -> None:
         """Ask where to, and write a picture of the window there."""
         window = self._window

@@ -160,20 +160,19 @@ def spread_order(points: Array, scores: Array | None, cell: float) -> Array:
     return np.lexsort((np.arange(count), merit, rank))
 
 
-def shown_matches(kinds: Array, order: Array, limit: int | None, show_outliers: bool) -> Array:
-    """Indices (S,) i64 of the matches to draw: the first of ``order``, outliers before inliers so that these lie on top.
+def shown_matches(kinds: Array, order: Array, limit: int | None, shown_kinds: frozenset[int] = ALL_KINDS) -> Array:
+    """Indices (S,) i64 of the matches to draw: the first of ``order``, dropped ones, then outliers, then inliers on top.
 
-    At most ``limit`` in all (None: no limit), inliers and outliers in the proportion in which they occur.
+    At most ``limit`` in all (None: no limit), inliers and others in the proportion in which they occur.
     """
     kinds, order = np.asarray(kinds), np.asarray(order, np.int64)
-    inliers, outliers = order[kinds[order] == INLIER], order[kinds[order] != INLIER]
-    if not show_outliers:
-        outliers = outliers[:0]
-    total = len(inliers) + len(outliers)
+    order = order[np.isin(kinds[order], list(shown_kinds))]
+    inliers, others = order[kinds[order] == INLIER], order[kinds[order] != INLIER]
+    total = len(inliers) + len(others)
     if limit is not None and total > limit:
-        kept = min(len(inliers), max(round(limit * len(inliers) / total), limit - len(outliers)))
-        inliers, outliers = inliers[:kept], outliers[: limit - kept]
-    return np.concatenate([outliers, inliers])
+        kept = min(len(inliers), max(round(limit * len(inliers) / total), limit - len(others)))
+        inliers, others = inliers[:kept], others[: limit - kept]
+    return np.concatenate([others[kinds[others] == DROPPED], others[kinds[others] != DROPPED], inliers])
 
 
 def nearest_segment(starts: Array, ends: Array, position: Array, radius: float) -> int | None:

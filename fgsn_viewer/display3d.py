@@ -193,6 +193,23 @@ def projected(scene_map: SceneMap, point: int, cam_from_world: Rigid3d | None, c
     return pixels[inside]
 
 
+_VIRIDIS = np.array([[70, 95, 150], [33, 145, 140], [94, 201, 98], [253, 231, 37]], np.float64)  # its bright part
+
+
+def score_colors(scores: Array) -> Array:
+    """Colours (N, 3) u8 of scores (N,), blue for the lowest to yellow for the highest; even ones are in between."""
+    low, high = float(np.min(scores)), float(np.max(scores))
+    share = (np.asarray(scores) - low) / (high - low) if high > low else np.full(len(scores), 0.5)
+    at = share * (len(_VIRIDIS) - 1)
+    return np.stack([np.interp(at, np.arange(len(_VIRIDIS)), channel) for channel in _VIRIDIS.T], axis=1).astype(np.uint8)
+
+
+def way_lines(positions: Array) -> Array:
+    """Segments (N, 2, 3) between positions (T, 3) that follow each other; gaps (NaN) stay gaps."""
+    segments = np.stack([positions[:-1], positions[1:]], axis=1) if len(positions) > 1 else np.zeros((0, 2, 3))
+    return segments[np.isfinite(segments).all(axis=(1, 2))]
+
+
 def clip_to_front(segments: Array, depths: Array, near: float) -> tuple[Array, Array]:
     """Cut segments (N, 2, 3) at the plane where ``depths`` (N, 2) is ``near``; also return which (N,) bool are in front."""
     seen = depths.max(axis=1) > near

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from core.errors import InputError
 from core.evaluation.recall import outcome
-from core.geometry import Array
+from core.geometry import Array, Rigid3d
 from core.images import read_image
 from core.records import ImageData, Localization, Progress, Scene
 from core.steps import finish
@@ -66,6 +68,18 @@ class Track:
     condition: str
     network: str
     steps: tuple[Any, ...]
+
+    def captions(self) -> tuple[str, ...]:
+        """What each moment is, in a few words."""
+        return tuple(f"{_last(s.localization.query.name)}{' · lost' if s.lost else ''}" for s in self.steps)
+
+    def moment(self, index: int) -> tuple[Array | None, Array | None, Array, Array]:
+        """Particle centres (N, 3), weights (N,), or None; the ways up to a moment, estimated and true (T, 3), gaps NaN."""
+        step, past = self.steps[index], [each.localization for each in self.steps[: index + 1]]
+        estimated = np.array([_center(each.result.cam_from_world) for each in past]).reshape(-1, 3)
+        true = np.array([_center(each.query.cam_from_world) for each in past]).reshape(-1, 3)
+        particles = step.particles
+        return (None, None, estimated, true) if particles is None else (particles.centers, particles.weights, estimated, true)
 
     def index_of(self, query: ImageData | None) -> int | None:
         """The step that shows a query, or None."""
@@ -201,6 +215,14 @@ class Localizing:
     ) -> Answered:
         row = self.pipelines.query_row(scene, localization, way.labels, seconds, refused)
         return Answered(way, localization, row, outcome_of(localization))
+
+
+def _center(pose: Rigid3d | None) -> Array:
+    return np.full(3, np.nan) if pose is None else pose.center()
+
+
+def _last(name: str) -> str:
+    return name.rsplit("/", 1)[-1]
 
 
 def finish_labels(labelling: Labelling, network: str | Path, query: ImageData) -> Any:

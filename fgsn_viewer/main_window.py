@@ -15,6 +15,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from fgsn_viewer import display
 from fgsn_viewer.actions import Actions
 from fgsn_viewer.arrangement import DockArrangement
 from fgsn_viewer.asking import Asking
@@ -28,9 +29,11 @@ from fgsn_viewer.theme import apply_theme
 from fgsn_viewer.views.autopsy_panel import AutopsyPanel
 from fgsn_viewer.views.banner import Banner
 from fgsn_viewer.views.compare_view import CompareView
+from fgsn_viewer.views.evaluation_panel import EvaluationPanel
 from fgsn_viewer.views.label_table import LabelTable
 from fgsn_viewer.views.log_view import LogView
 from fgsn_viewer.views.match_table import MatchTable
+from fgsn_viewer.views.method_table import MethodTable
 from fgsn_viewer.views.pair_header import PairHeader
 from fgsn_viewer.views.pose_panel import PosePanel
 from fgsn_viewer.views.scene3d_view import Scene3DView
@@ -79,6 +82,7 @@ class MainWindow(QMainWindow):
         self.compare, self.view3d, self.tree = CompareView(), Scene3DView(), SceneTree()
         self.labels, self.selection = LabelTable(), SelectionPanel()
         self.matches, self.pose, self.autopsy, self.log = MatchTable(), PosePanel(), AutopsyPanel(), LogView(log_file)
+        self.methods, self.evaluation = MethodTable(), EvaluationPanel()
         self.status = StatusLine(self)
         self.setStatusBar(self.status)
         pair = QWidget()
@@ -109,6 +113,8 @@ class MainWindow(QMainWindow):
             "Matches": self.matches,
             "Pose": self.pose,
             "Autopsy": self.autopsy,
+            "Methods": self.methods,
+            "Evaluation": self.evaluation,
             "Log": self.log,
         }
 
@@ -116,12 +122,12 @@ class MainWindow(QMainWindow):
         control = self.controller
         self._connect_start()
         self._connect_selection()
+        self._connect_localizing()
         self.tree.query_chosen.connect(control.select_query)
         self.tree.reference_chosen.connect(control.select_reference)
         self.tree.thumbnails_wanted.connect(control.request_thumbnails)
         self.header.reference_chosen.connect(control.select_reference)
         self.header.step_requested.connect(control.step_query)
-        self.header.localize_requested.connect(control.localize)
         self.pose.evidence_requested.connect(self.docks["Autopsy"].raise_)
         self.compare.labels_requested.connect(control.label_pair)
         self.compare.overlay_changed.connect(control.set_overlay)
@@ -154,6 +160,29 @@ class MainWindow(QMainWindow):
         self.matches.match_chosen.connect(control.select_match)
         self.view3d.point_picked.connect(lambda point: control.select_point(None if point < 0 else point))
         self.view3d.camera_picked.connect(self._on_camera)
+
+    def _connect_localizing(self) -> None:
+        control = self.controller
+        self.header.localize_requested.connect(control.localize)
+        self.header.method_chosen.connect(control.localizing.select_method)
+        self.header.run_requested.connect(control.localizing.run)
+        self.methods.method_chosen.connect(control.localizing.select_method)
+        self.matches.kinds_chosen.connect(control.show_kinds)
+        self.compare.kinds_changed.connect(control.show_kinds)
+        self.view3d.moment_chosen.connect(self._on_moment)
+        self.evaluation.query_chosen.connect(control.open_row)
+        self.evaluation.open_requested.connect(self.asking.evaluation)
+        control.state.evaluation_changed.connect(self._on_evaluation)
+        self.evaluation.close_requested.connect(control.localizing.close_evaluation)
+
+    def _on_evaluation(self, found: object | None) -> None:
+        """Give an evaluation that was opened room, also over the start page."""
+        if found is not None and self.controller.state.scene is not None:
+            self.arrangement.apply("Evaluate")
+
+    def _on_moment(self, index: int) -> None:
+        self.controller.show_moment(index)
+        self.presenter.mark("pose", "truth")  # dragging had taken both away
 
     def _on_camera(self, index: int) -> None:
         name = self.presenter.image_of_camera(index)
@@ -245,7 +274,7 @@ class MainWindow(QMainWindow):
 
     def toggle_matches(self) -> None:
         layer = self.compare.canvas.matches
-        self.compare.set_match_options(not layer.visible, layer.show_outliers, layer.limit)
+        self.compare.set_match_options(not layer.visible, display.OUTLIER in layer.shown_kinds, layer.limit)
 
     def toggle_truth(self) -> None:
         self.shows_truth = self.actions_.truth.isChecked()

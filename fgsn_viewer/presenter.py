@@ -9,8 +9,9 @@ from PySide6.QtCore import QObject, QTimer
 
 from fgsn_viewer import display3d, palette
 from fgsn_viewer.controller import Controller
+from fgsn_viewer.methods import is_sequence
 from fgsn_viewer.tables import MatchRows, label_rows
-from fgsn_viewer.views.selection_panel import label_lines, match_lines, point_lines
+from fgsn_viewer.views.selection_panel import circle_lines, label_lines, match_lines, point_lines
 
 if TYPE_CHECKING:
     from fgsn_viewer.main_window import MainWindow
@@ -18,13 +19,21 @@ if TYPE_CHECKING:
 SHOWS = {
     "scene": ("scene", "references", "images", "labels", "matches", "pose", "map_labels", "selection"),
     "network": ("labels", "map_labels", "network"),
-    "query": ("tree", "references", "images", "labels", "matches", "pose", "truth", "selection"),
+    "query": ("tree", "references", "images", "labels", "matches", "pose", "methods", "truth", "track", "selection"),
     "reference": ("references", "images", "labels", "matches", "pose", "selection"),
     "query_image": ("images", "labels", "matches", "selection"),
     "reference_image": ("images", "labels", "matches", "selection"),
     "query_labels": ("labels", "match_labels", "selection"),
     "reference_labels": ("labels", "match_labels", "selection"),
     "point_labels": ("map_labels", "selection"),
+    "method": ("method", "pose", "matches"),
+    "labels_from": ("method",),
+    "results": ("methods",),
+    "circle": ("circle", "selection"),
+    "track": ("track", "methods", "pose"),
+    "rows": ("evaluation",),
+    "evaluation": ("evaluation",),
+    "kinds": ("kinds",),
     "localization": ("references", "matches", "pose", "selection"),
     "pair_matches": ("matches", "pose", "selection"),
     "consistency": ("pose", "agreement"),
@@ -37,8 +46,8 @@ SHOWS = {
     "selected_point": ("selection",),
 }
 ORDER = (
-    "scene", "network", "tree", "references", "images", "labels", "agreement", "matches", "match_labels", "pose", "truth",
-    "map_labels", "overlay", "selection",
+    "scene", "network", "tree", "references", "method", "images", "labels", "agreement", "matches", "kinds", "match_labels",
+    "pose", "methods", "truth", "track", "circle", "map_labels", "overlay", "evaluation", "selection",
 )  # fmt: skip
 
 
@@ -140,7 +149,7 @@ class Presenter(QObject):
         else:
             shown = rows.shown()
             points = rows.points_ref[shown], rows.points_query[shown]
-            self._window.compare.set_matches(*points, rows.inliers[shown].astype(np.int64), rows.scores[shown])
+            self._window.compare.set_matches(*points, rows.kinds[shown], rows.scores[shown])
         self._show_match_labels()
 
     def _show_match_labels(self) -> None:
@@ -163,6 +172,40 @@ class Presenter(QObject):
         window.autopsy.set_autopsy(state.autopsy, word, hint)
         done = state.localization
         window.view3d.set_estimate(*_pose_and_camera(done.result.cam_from_world if done else None, state.query))
+
+    def _show_method(self) -> None:
+        method = self._state.method
+        self._window.header.set_method(method)
+        self._window.actions_.methods[method].setChecked(True)
+        self._window.view3d.set_method(method)
+        self._window.methods.set_method(method)
+
+    def _show_methods(self) -> None:
+        """The table of all answers, and the poses of the methods that are not the chosen one."""
+        state, window = self._state, self._window
+        window.methods.set_results(state.results, self._match_hint("method has run on this query"))
+        window.methods.set_method(state.method)
+        found = {name: each.localization.result.cam_from_world for name, each in state.results.items() if name != state.method}
+        poses = {name: pose for name, pose in found.items() if pose is not None}
+        window.view3d.set_method_poses(poses, state.query.camera if state.query is not None else None)
+
+    def _show_track(self) -> None:
+        state = self._state
+        index = None if state.track is None else state.track.index_of(state.query)
+        self._window.view3d.set_track(state.track, index)
+
+    def _show_circle(self) -> None:
+        circle = self._state.circle
+        self._window.view3d.set_circle(*((None, None) if circle is None else (circle.positions, circle.scores)))
+
+    def _show_kinds(self) -> None:
+        self._window.matches.set_kinds(self._state.kinds)
+        self._window.compare.set_kinds(self._state.kinds)
+
+    def _show_evaluation(self) -> None:
+        found = self._state.evaluation
+        rows, source = (self._state.rows, "") if found is None else (found.rows, found.source)
+        self._window.evaluation.set_rows(rows, source)
 
     def _show_truth(self) -> None:
         query = self._state.query
@@ -206,7 +249,7 @@ class Presenter(QObject):
         labels = None if self._rows is None else self._rows.labels(state.reference_labels, state.query_labels)
         scene_map = state.scene.map if state.scene is not None else None
         lines = label_lines(label, self._shares, known.names if known else None, label == state.isolated)
-        lines += match_lines(self._rows, state.selected_match, labels)
+        lines += match_lines(self._rows, state.selected_match, labels) + circle_lines(state.circle)
         self._window.selection.set_rows(lines + point_lines(state.selected_point, scene_map, state.point_labels))
 
     def _drawn_match(self, match: int | None) -> int | None:
@@ -279,6 +322,8 @@ class Presenter(QObject):
             return f"{text} The image file of the query is missing."
         if self._rows is not None and what == "matches":
             return "No matches were found. Nothing in the two images looks alike enough."
+        if is_sequence(state.method) and what != "matches":
+            return f"{text} {state.method} follows the whole condition: Localize (R) runs it."
         return f"{text} Localize > Run (R) makes them."
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from PySide6.QtCore import QByteArray, QSettings
 
 MAX_RECENT = 10
-LAYOUT_VERSION = 1  # a saved layout of another version is not restored
+LAYOUT_VERSION = 2  # a saved layout of another version is not restored
 
 
 class Settings:

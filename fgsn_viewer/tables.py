@@ -10,18 +10,19 @@ from core.geometry import Array, frozen_array
 from core.records import LabelMap, Localization, PairMatches, SceneMap
 from core.scene.sightings import matches_seen_in
 from fgsn_viewer.agreement import PairAgreement
+from fgsn_viewer.display import DROPPED, INLIER, OUTLIER
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MatchRows:
-    """All matches as columns of length M. Absent values: NaN, or -1 for ids, labels and images.
+    """All matches as columns of length M. Absent values: NaN, or -1 for ids, labels and images. ``kinds`` of display.
 
     ``points_ref`` (M, 2) f64 px is NaN where the reference that is shown does not see the match.
     """
 
     scores: Array
     errors_px: Array
-    inliers: Array
+    kinds: Array
     point_ids: Array
     images: Array
     points_ref: Array
@@ -29,7 +30,7 @@ class MatchRows:
     image_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        columns = {"scores": (np.float64, (None,)), "errors_px": (np.float64, (None,)), "inliers": (bool, (None,))}
+        columns = {"scores": (np.float64, (None,)), "errors_px": (np.float64, (None,)), "kinds": (np.int64, (None,))}
         columns |= {"point_ids": (np.int64, (None,)), "images": (np.int64, (None,))}
         columns |= {"points_ref": (np.float64, (None, 2)), "points_query": (np.float64, (None, 2))}
         for name, (dtype, shape) in columns.items():
@@ -37,6 +38,15 @@ class MatchRows:
 
     def __len__(self) -> int:
         return len(self.scores)
+
+    @property
+    def inliers(self) -> Array:
+        """Which matches (M,) agree with what was found."""
+        return self.kinds == INLIER
+
+    def counts(self) -> dict[int, int]:
+        """How many there are of each kind."""
+        return {kind: int((self.kinds == kind).sum()) for kind in (INLIER, OUTLIER, DROPPED)}
 
     def shown(self) -> Array:
         """Indices (S,) i64 of the matches that can be drawn between the two images."""
@@ -64,7 +74,7 @@ def localization_rows(localization: Localization, scene_map: SceneMap, image: in
     return MatchRows(
         scores=matches.scores,
         errors_px=result.reproj_errors_px,
-        inliers=result.inlier_mask,
+        kinds=match_kinds(localization),
         point_ids=matches.point_ids,
         images=matches.reference_image,
         points_ref=points_ref,
@@ -73,13 +83,23 @@ def localization_rows(localization: Localization, scene_map: SceneMap, image: in
     )
 
 
+def match_kinds(localization: Localization) -> Array:
+    """Kind (M,) i64 of each match; dropped ones are those that the labels never let RANSAC draw."""
+    inliers, chosen = localization.result.inlier_mask, localization.consistency
+    kinds = np.where(inliers, INLIER, OUTLIER)
+    if chosen is not None:
+        possible = chosen.keep if chosen.weights is None else chosen.keep & (chosen.weights > 0)
+        kinds[~possible & ~inliers] = DROPPED
+    return kinds
+
+
 def pair_rows(pair: PairMatches, reference_name: str) -> MatchRows:
     """The matches of two photographs; the error is the distance to the epipolar line in the query."""
     count = len(pair.scores)
     return MatchRows(
         scores=pair.scores,
         errors_px=epipolar_distance(pair),
-        inliers=pair.inlier_mask,
+        kinds=np.where(pair.inlier_mask, INLIER, OUTLIER),
         point_ids=np.full(count, -1),
         images=np.zeros(count),
         points_ref=pair.points_ref,

@@ -62,6 +62,8 @@ QTreeView::branch:!has-children:!has-siblings:adjoins-item {{ border-image: none
 QTreeView::branch:selected, QTreeView::item:selected:active, QTreeView::item:selected:!active,
 QTableView::item:selected:active, QTableView::item:selected:!active {{ background: {chosen}; color: {text}; }}
 QScrollArea {{ border: none; }}
+QSplitter::handle {{ background: {deep}; image: none; }}
+QToolButton#menu::menu-indicator {{ image: none; }}
 QToolTip {{ padding: 4px; }}
 """
 

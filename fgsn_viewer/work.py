@@ -95,7 +95,8 @@ class Workbench:
                 reference = best
                 yield Found("reference", reference)
                 reference_image = yield from self._picture(reference, "reference_image")
-            yield Found("autopsy", self.pipelines.explain(localization, request.scene.map))
+            if not follows(request.way):  # the reasons are about matches
+                yield Found("autopsy", self.pipelines.explain(localization, request.scene.map))
         elif query_image is not None and reference_image is not None and not follows(request.way):
             matches = yield from self._match(request.scene, reference, request.query, reference_image, query_image)
             yield Found("pair_matches", matches)

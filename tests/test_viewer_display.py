@@ -96,15 +96,15 @@ def test_shown_matches_keep_the_share_of_inliers_and_the_first_of_the_order():
     rng = np.random.default_rng(1)
     kinds = (rng.random(1000) < 0.3).astype(int)
     order = rng.permutation(1000)
-    shown = display.shown_matches(kinds, order, 100, show_outliers=True)
+    shown = display.shown_matches(kinds, order, 100)
     assert len(shown) == 100
     assert kinds[shown].sum() == round(100 * kinds.mean())
     for kind in (0, 1):
         mine = shown[kinds[shown] == kind]
         np.testing.assert_array_equal(mine, order[kinds[order] == kind][: len(mine)])
-    only = display.shown_matches(kinds, order, None, show_outliers=False)
+    only = display.shown_matches(kinds, order, None, frozenset({display.INLIER}))
     np.testing.assert_array_equal(np.sort(only), np.flatnonzero(kinds == 1))
-    assert len(display.shown_matches(np.zeros(0), np.zeros(0), 10, True)) == 0
+    assert len(display.shown_matches(np.zeros(0), np.zeros(0), 10)) == 0
 
 
 def test_the_first_matches_of_the_order_are_the_best_of_every_part_of_the_image():

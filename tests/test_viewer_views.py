@@ -44,7 +44,7 @@ def match_rows(count=5) -> MatchRows:
     return MatchRows(
         scores=np.linspace(0.1, 0.9, count),
         errors_px=np.array([10.0, 2.0, 9.0, np.nan, 100.0])[:count],
-        inliers=np.array([False, True, True, False, False])[:count],
+        kinds=np.array([0, 1, 1, 0, 0])[:count],
         point_ids=np.array([7, 10, 9, 100, 8])[:count],
         images=np.zeros(count),
         points_ref=points_ref,
@@ -138,7 +138,7 @@ def match_table(qtbot):
         ("Error, px", ASCENDING, [1, 2, 0, 4, 3]),
         ("Error, px", DESCENDING, [4, 0, 2, 1, 3]),
         ("Map point", ASCENDING, [0, 4, 2, 1, 3]),
-        ("Inlier", DESCENDING, [2, 1, 4, 3, 0]),
+        ("Kind", DESCENDING, [2, 1, 4, 3, 0]),
         ("Label left", DESCENDING, [4, 3, 2, 0, 1]),
     ],
 )
@@ -168,7 +168,7 @@ def test_an_absent_error_is_a_dash_and_inliers_have_a_word(match_table):
     match_table.table.sortByColumn(0, ASCENDING)
     assert column(match_table.table, COLUMNS.index("Error, px")) == ["10.00", "2.00", "9.00", "–", "100.00"]
     assert column(match_table.table, 1)[1] == "● inlier"
-    assert column(match_table.table, 1)[0] == "○ outlier"
+    assert column(match_table.table, 1)[0] == "✕ outlier"
     assert column(match_table.table, COLUMNS.index("Label left"))[1] == "–"
 
 

@@ -33,6 +33,7 @@ class CompareView(QWidget):
     pixel_hovered = Signal(str, float, float)  # "reference" or "query" ("" when the mouse left), px
     overlay_changed = Signal(str, float)  # mode, opacity, chosen in the toolbar
     mode_changed = Signal(str)
+    kinds_changed = Signal(object)  # frozenset of kinds, chosen in the toolbar
     labels_requested = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -61,7 +62,7 @@ class CompareView(QWidget):
         self.canvas.shown_changed.connect(self._refresh)
         self.toolbar.mode_chosen.connect(self._on_mode)
         self.toolbar.overlay_chosen.connect(self._on_overlay)
-        self.toolbar.matches_chosen.connect(self.set_match_options)
+        self.toolbar.matches_chosen.connect(self._on_matches)
         self.toolbar.fit_requested.connect(self.fit)
         self.strip.labels_requested.connect(self.labels_requested)
 
@@ -109,15 +110,22 @@ class CompareView(QWidget):
     def set_matches(
         self, points_ref: Array | None, points_query: Array | None, kinds: Array | None = None, scores: Array | None = None
     ) -> None:
-        """Draw matches: points (M, 2) px in each image, ``kinds`` (M,) 0 outlier or 1 inlier, ``scores`` (M,) best high."""
+        """Draw matches: points (M, 2) px in each image, ``kinds`` (M,) of display, ``scores`` (M,) best high."""
         self.canvas.matches.set_matches(points_ref, points_query, kinds, scores)
         self._refresh()
 
     def set_match_options(self, visible: bool, show_outliers: bool, limit: int | None) -> None:
         """Show or hide matches and outliers; draw at most ``limit`` (None: all), best scores first."""
         layer = self.canvas.matches
-        layer.visible, layer.show_outliers, layer.limit = visible, show_outliers, limit
-        self.toolbar.show_matches(visible, show_outliers, limit)
+        layer.visible, layer.limit = visible, limit
+        kinds = layer.shown_kinds | {display.OUTLIER} if show_outliers else layer.shown_kinds - {display.OUTLIER}
+        self.set_kinds(kinds)
+
+    def set_kinds(self, kinds: frozenset[int]) -> None:
+        """Draw matches of these kinds only."""
+        layer = self.canvas.matches
+        layer.shown_kinds = frozenset(kinds)
+        self.toolbar.show_matches(layer.visible, display.OUTLIER in kinds, layer.limit)
         self._refresh()
 
     def set_highlight(self, label: int | None) -> None:
@@ -229,6 +237,12 @@ class CompareView(QWidget):
         self._before_click = self.isolated
         self.set_selected_match(index)
         self.match_clicked.emit(index)
+
+    def _on_matches(self, visible: bool, show_outliers: bool, limit: int | None) -> None:
+        before = self.canvas.matches.shown_kinds
+        self.set_match_options(visible, show_outliers, limit)
+        if self.canvas.matches.shown_kinds != before:
+            self.kinds_changed.emit(self.canvas.matches.shown_kinds)
 
     def _on_mode(self, mode: str) -> None:
         self.canvas.set_mode(mode)

@@ -1,4 +1,4 @@
-"""Matches across a pair: inliers are solid lines with dots, outliers thin dashed lines with crosses."""
+"""Matches across a pair: lines with marks at their ends, drawn as match_marks says for their kind."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from PySide6.QtGui import QColor, QPainter, QPen
 
 from core.geometry import Array
 from fgsn_viewer import display, palette
+from fgsn_viewer.views.match_marks import KIND_STYLES, paint_end_marks
 from fgsn_viewer.views.view_transform import PaneFrame
 
 _HIT_RADIUS = 6.0
-_HALO = QColor(0, 0, 0, 120)
 
 
 class MatchLayer:
-    """The matches of a pair and what is shown of them. Points (M, 2) px; ``kinds`` (M,) display.OUTLIER or INLIER."""
+    """The matches of a pair and what is shown of them. Points (M, 2) px; ``kinds`` (M,) as display names them."""
 
     def __init__(self) -> None:
         self.visible = True
-        self.show_outliers = True
+        self.shown_kinds = display.ALL_KINDS
         self.limit: int | None = 100
         self.selected: int | None = None
         self.set_matches(None, None, None, None)
@@ -47,7 +47,7 @@ class MatchLayer:
         """Indices (S,) of the matches that are drawn now; a selected one is always among them."""
         if not self.visible:
             return np.zeros(0, np.int64)
-        shown = display.shown_matches(self.kinds, self._order, self.limit, self.show_outliers)
+        shown = display.shown_matches(self.kinds, self._order, self.limit, self.shown_kinds)
         if self.selected is not None and self.selected not in shown:
             shown = np.append(shown, self.selected)
         return shown
@@ -59,9 +59,10 @@ class MatchLayer:
         if not self.visible:
             return f"{len(self):,} matches hidden"
         shown = self.shown()
-        inliers = int((self.kinds == display.INLIER).sum())
+        inliers, dropped = (int((self.kinds == kind).sum()) for kind in (display.INLIER, display.DROPPED))
         drawn = "all drawn" if len(shown) == len(self) else f"{len(shown):,} drawn"
-        return f"{len(self):,} matches · {inliers:,} inliers · {drawn}"
+        gone = f" · {dropped:,} dropped" if dropped else ""
+        return f"{len(self):,} matches{gone} · {inliers:,} inliers · {drawn}"
 
     def segments(self, ref_frame: PaneFrame, query_frame: PaneFrame) -> tuple[Array, Array, Array]:
         """Indices (S,), starts and ends (S, 2) on the screen, of shown matches with both ends inside of the panes."""
@@ -78,13 +79,13 @@ class MatchLayer:
         return None if nearest is None else int(indices[nearest])
 
     def paint(self, painter: QPainter, ref_frame: PaneFrame, query_frame: PaneFrame) -> None:
-        """Draw lines under end marks: outliers first, then inliers, the selected match on top."""
+        """Draw lines under end marks: dropped ones first, then outliers, then inliers, the selected match on top."""
         indices, starts, ends = self.segments(ref_frame, query_frame)
         painter.save()
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         chosen = indices == self.selected
         faint = bool(chosen.any())
-        for kind in (display.OUTLIER, display.INLIER):
+        for kind in (display.DROPPED, display.OUTLIER, display.INLIER):
             mine = (self.kinds[indices] == kind) & ~chosen
             _paint_kind(painter, starts[mine], ends[mine], kind, faint)
         if faint:
@@ -93,34 +94,15 @@ class MatchLayer:
 
 
 def _paint_kind(painter: QPainter, starts: Array, ends: Array, kind: int, faint: bool) -> None:
-    inlier = kind == display.INLIER
-    color = QColor(palette.GOOD if inlier else palette.BAD)
+    style = KIND_STYLES[kind]
+    color = QColor(style.color)
     lines = [QLineF(*start, *end) for start, end in zip(starts.tolist(), ends.tolist())]
     crowd = min(1.0, (60 / max(len(lines), 1)) ** 0.5)  # many lines are each fainter, so that the photograph stays visible
-    color.setAlphaF((0.9 if inlier else 0.75) * max(crowd, 0.25) * (0.3 if faint else 1.0))
-    pen = QPen(color, 1.2 if inlier else 1.0)
-    if not inlier:
-        pen.setDashPattern([5, 5])
-    painter.setPen(pen)
+    color.setAlphaF(style.alpha * max(crowd, 0.25) * (0.3 if faint else 1.0))
+    painter.setPen(style.pen(color))
     painter.drawLines(lines)
     color.setAlphaF(0.4 if faint else 1.0)
-    _paint_ends(painter, np.concatenate([starts, ends]), color, inlier, 3.0)
-
-
-def _paint_ends(painter: QPainter, positions: Array, color: QColor, inlier: bool, radius: float) -> None:
-    """Filled dots for inliers, crosses for outliers, both with a dark halo."""
-    if inlier:
-        painter.setPen(QPen(_HALO, 1.2))
-        painter.setBrush(color)
-        for x, y in positions.tolist():
-            painter.drawEllipse(QPointF(x, y), radius, radius)
-        return
-    arms = [
-        QLineF(x - radius * sign, y - radius, x + radius * sign, y + radius) for x, y in positions.tolist() for sign in (1, -1)
-    ]
-    for pen in (QPen(_HALO, 3.0), QPen(color, 1.4)):
-        painter.setPen(pen)
-        painter.drawLines(arms)
+    paint_end_marks(painter, np.concatenate([starts, ends]).tolist(), color, kind, 3.0)
 
 
 def _paint_selected(painter: QPainter, start: Array, end: Array, kind: int) -> None:
@@ -132,7 +114,7 @@ def _paint_selected(painter: QPainter, start: Array, end: Array, kind: int) -> N
         painter.setPen(pen)
         painter.drawLine(line)
     paint_marks(painter, np.stack([start, end]))
-    _paint_ends(painter, np.stack([start, end]), accent, kind == display.INLIER, 3.5)
+    paint_end_marks(painter, np.stack([start, end]).tolist(), accent, kind, 3.5)
 
 
 def paint_marks(painter: QPainter, positions: Array) -> None:

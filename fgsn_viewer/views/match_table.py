@@ -6,18 +6,21 @@ from typing import Any
 
 import numpy as np
 from PySide6.QtCore import QAbstractTableModel, QItemSelectionModel, QModelIndex, QObject, Qt, Signal
-from PySide6.QtGui import QBrush
+from PySide6.QtGui import QBrush, QColor, QGuiApplication
 from PySide6.QtWidgets import QAbstractItemView, QHBoxLayout, QHeaderView, QLabel, QTableView, QVBoxLayout, QWidget
 
 from core.geometry import Array
+from fgsn_viewer import display
 from fgsn_viewer.tables import MatchRows
-from fgsn_viewer.views.common import NUMBER, Emptiable, outcome_color, tabular_font
+from fgsn_viewer.views.common import NUMBER, Emptiable, tabular_font
+from fgsn_viewer.views.kind_filter import KindFilter
+from fgsn_viewer.views.match_marks import KIND_STYLES
 
 ROOT = QModelIndex()
-COLUMNS = ("Match", "Inlier", "Error, px", "Score", "Label left", "Label right", "Map point", "Reference image")
+COLUMNS = ("Match", "Kind", "Error, px", "Score", "Label left", "Label right", "Map point", "Reference image")
 TIPS = (
     "Number of the match",
-    "Whether the match agrees with the pose (or the epipolar geometry) that was found",
+    "Whether the match agrees with what was found, does not, or was kept from RANSAC by the labels",
     "Distance between the keypoint and the projected map point; for two photographs, from the epipolar line",
     "1 minus the ratio of the nearest to the second nearest descriptor distance: higher is more distinct",
     "Label under the match in the reference image on the left, where that image sees it",
@@ -26,6 +29,7 @@ TIPS = (
     "The map image whose descriptor was matched",
 )
 _INLIER, _IMAGE = 1, 7
+_KIND_TEXTS = {display.INLIER: "● inlier", display.OUTLIER: "✕ outlier", display.DROPPED: "◇ dropped"}
 
 
 class MatchModel(QAbstractTableModel):
@@ -37,22 +41,33 @@ class MatchModel(QAbstractTableModel):
         self._rows: MatchRows | None = None
         self._columns: list[Array] = []
         self.order = np.zeros(0, np.int64)
+        self._kinds = display.ALL_KINDS
 
     def set_rows(self, rows: MatchRows | None, labels: tuple[Array, Array] | None) -> None:
         self.beginResetModel()
         self._rows, self._columns, self.order = rows, [], np.zeros(0, np.int64)
         if rows is not None and labels is not None:
             r = rows
-            self._columns = [np.arange(len(r)), r.inliers, r.errors_px, r.scores, *labels, r.point_ids, r.images]
+            rank = np.array([1, 2, 0])[r.kinds]  # dropped, outlier, inlier
+            self._columns = [np.arange(len(r)), rank, r.errors_px, r.scores, *labels, r.point_ids, r.images]
             self.order = self._sorted()
         self.endResetModel()
+
+    def set_kinds(self, kinds: frozenset[int]) -> None:
+        """List matches of these kinds only."""
+        if kinds != self._kinds:
+            self.beginResetModel()
+            self._kinds = kinds
+            self.order = self._sorted() if self._columns else self.order
+            self.endResetModel()
 
     def _sorted(self) -> Array:
         column, direction = self._sort
         values = self._columns[column].astype(np.float64)
         missing = ~np.isfinite(values) | (values < 0)
         signed = values if direction == Qt.SortOrder.AscendingOrder else -values
-        return np.lexsort((-self._columns[3], np.where(missing, 0, signed), missing))
+        order = np.lexsort((-self._columns[3], np.where(missing, 0, signed), missing))
+        return order[np.isin(self._rows.kinds[order], list(self._kinds))]
 
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
         """Sort by a column; missing values come last, equal ones by score."""
@@ -68,8 +83,8 @@ class MatchModel(QAbstractTableModel):
             self.layoutChanged.emit()
 
     def row_of(self) -> Array:
-        """Row of the table for each match."""
-        rows = np.empty(len(self.order), np.int64)
+        """Row of the table for each match, -1 where it is not listed."""
+        rows = np.full(len(self._rows) if self._rows is not None else 0, -1)
         rows[self.order] = np.arange(len(self.order))
         return rows
 
@@ -95,18 +110,24 @@ class MatchModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return _alignment(column)
         if role == Qt.ItemDataRole.ForegroundRole and column == _INLIER:
-            return QBrush(outcome_color("good" if self._rows.inliers[match] else ""))
+            return QBrush(_kind_color(int(self._rows.kinds[match])))
         return None
 
     def _text(self, match: int, column: int) -> str:
         value = self._columns[column][match]
         if column == _INLIER:
-            return "● inlier" if value else "○ outlier"
+            return _KIND_TEXTS[int(self._rows.kinds[match])]
         if not np.isfinite(value) or value < 0:
             return "–"
         if column == _IMAGE:
             return self._rows.image_names[int(value)]
         return f"{value:.2f}" if column in (2, 3) else str(int(value))
+
+
+def _kind_color(kind: int) -> QColor:
+    """The kind's colour, dark enough to read in a light theme."""
+    color = QColor(KIND_STYLES[kind].color)
+    return color.darker(165) if QGuiApplication.palette().window().color().lightness() > 128 else color
 
 
 def _alignment(column: int) -> Qt.AlignmentFlag:
@@ -118,6 +139,7 @@ class MatchTable(QWidget):
     """Passive: ``set_matches``, ``set_selected``; choosing a row is a signal."""
 
     match_chosen = Signal(int)  # index of the match, not of the row
+    kinds_chosen = Signal(object)  # frozenset of kinds
 
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
@@ -125,11 +147,19 @@ class MatchTable(QWidget):
         self.table = self._make_table()
         self._summary = QLabel()
         self._summary.setObjectName("quiet")
+        self.filter = KindFilter()
+        self.filter.kinds_chosen.connect(self.kinds_chosen)
         content = QWidget()
         inside = QVBoxLayout(content)
         inside.setContentsMargins(4, 4, 4, 4)
         inside.setSpacing(4)
-        inside.addWidget(self._summary)
+        top = QHBoxLayout()
+        top.setContentsMargins(4, 0, 4, 0)
+        top.setSpacing(16)
+        top.addWidget(self.filter)
+        top.addStretch(1)
+        top.addWidget(self._summary)
+        inside.addLayout(top)
         inside.addWidget(self.table, 1)
         self._body = Emptiable(content)
         layout = QHBoxLayout(self)
@@ -162,17 +192,26 @@ class MatchTable(QWidget):
         self.table.setColumnHidden(6, not has_points)
         self._body.set_hint("" if rows is not None and len(rows) else hint or "No matches yet.")
         if rows is not None:
-            inliers, shown = int(rows.inliers.sum()), len(rows.shown())
-            drawn = f"; {shown:,} of them lie in the reference on the left" if has_points else ""
-            self._summary.setText(f"{len(rows):,} matches, {inliers:,} inliers{drawn}")
+            shown = len(rows.shown())
+            drawn = f", {shown:,} of them in the reference on the left" if has_points else ""
+            self._summary.setText(f"{len(rows):,} matches{drawn}")
+            self.filter.set_counts(rows.counts())
+
+    def set_kinds(self, kinds: frozenset[int]) -> None:
+        """List matches of these kinds only, and check their boxes, without saying so."""
+        blocked = self.table.selectionModel().blockSignals(True)
+        self.model.set_kinds(frozenset(kinds))
+        self.filter.set_kinds(frozenset(kinds))
+        self.table.selectionModel().blockSignals(blocked)
 
     def set_selected(self, match: int | None) -> None:
         """Select the row of a match without saying so; None clears."""
         selection = self.table.selectionModel()
-        if match is None or match >= len(self.model.order):
+        rows = self.model.row_of()
+        if match is None or match >= len(rows) or rows[match] < 0:
             selection.clear()
             return
-        index = self.model.index(int(self.model.row_of()[match]), 0)
+        index = self.model.index(int(rows[match]), 0)
         if index.row() != self.table.currentIndex().row():
             blocked = selection.blockSignals(True)
             flags = QItemSelectionModel.SelectionFlag

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QToolButton, QWidget
+from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QMenu, QPushButton, QSizePolicy, QToolButton, QWidget
 
 from core.records import ImageData
+from fgsn_viewer.methods import STYLES
 from fgsn_viewer.views.common import quiet_label
+from fgsn_viewer.views.method_table import line_icon
 
 MAX_REFERENCES = 500
+SCOPES = {
+    "methods": "This query by all methods",
+    "condition": "All queries of this condition",
+    "all": "All queries",
+}
 
 
 class PairHeader(QWidget):
@@ -19,6 +26,8 @@ class PairHeader(QWidget):
     reference_chosen = Signal(str)
     step_requested = Signal(int)
     localize_requested = Signal()
+    method_chosen = Signal(str)
+    run_requested = Signal(str)  # one of SCOPES
 
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
@@ -36,6 +45,8 @@ class PairHeader(QWidget):
         self.localize = QPushButton("Localize")
         self.localize.setToolTip("Estimate the pose of this query anew (R)")
         self.localize.clicked.connect(self.localize_requested)
+        self.method = self._make_method()
+        self.more = self._make_more()
         layout = QHBoxLayout(self)
         layout.setContentsMargins(8, 4, 8, 4)
         layout.setSpacing(8)
@@ -44,8 +55,35 @@ class PairHeader(QWidget):
         layout.addSpacing(8)
         layout.addWidget(_caption("Query"))
         layout.addWidget(self._query, 1)
-        for widget in (self._previous, self._next, self.localize):
+        for widget in (self._previous, self._next):
             layout.addWidget(widget)
+        layout.addSpacing(8)
+        for widget in (self.method, self.localize, self.more):
+            layout.addWidget(widget)
+
+    def _make_method(self) -> QComboBox:
+        box = QComboBox(toolTip="The method that localizes; its colour and line are those of its pose in 3D")
+        box.setAccessibleName("Method")
+        box.setIconSize(QSize(28, 12))
+        for index, (name, style) in enumerate(STYLES.items()):
+            box.addItem(line_icon(style.color, style.dashes), name)
+            box.setItemData(index, style.help, Qt.ItemDataRole.ToolTipRole)
+        box.activated.connect(lambda index: self.method_chosen.emit(box.itemText(index)))
+        return box
+
+    def _make_more(self) -> QToolButton:
+        button = QToolButton(text="▾", objectName="menu", toolTip="Localize more than this query")
+        button.setAccessibleName("Localize more")
+        button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        menu = QMenu(button)
+        for scope, text in SCOPES.items():
+            menu.addAction(text).triggered.connect(lambda _checked=False, scope=scope: self.run_requested.emit(scope))
+        button.setMenu(menu)
+        return button
+
+    def set_method(self, method: str) -> None:
+        """Choose the method without saying so."""
+        self.method.setCurrentText(method)
 
     def _arrow(self, text: str, tip: str, step: int) -> QToolButton:
         button = QToolButton(text=text, toolTip=tip)
@@ -70,7 +108,8 @@ class PairHeader(QWidget):
         """Name the query; the button is there only where a map can localize it."""
         self._query.setText("" if query is None else query.name)
         self._query.setToolTip("" if query is None else str(query.path))
-        self.localize.setVisible(can_localize)
+        for widget in (self.method, self.localize, self.more):
+            widget.setVisible(can_localize)
 
     def _on_activated(self, index: int) -> None:
         self.reference_chosen.emit(self.references.itemData(index))

@@ -10,6 +10,7 @@ import numpy as np
 from core.geometry import Array, Camera, Rigid3d
 from core.records import ImageData, PointLabels, SceneMap
 from fgsn_viewer import display3d, palette
+from fgsn_viewer.methods import STYLES
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,6 +25,36 @@ class PosedCamera:
         return self.cam_from_local.center()
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class MethodPose:
+    """What one method estimated, with its own colour and line."""
+
+    method: str
+    posed: PosedCamera
+    color: str
+    dashes: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Circle:
+    """Camera places ``positions`` (A, 3) f64 on the circle of a match, with their ``scores`` (A,)."""
+
+    positions: Array
+    scores: Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Moment:
+    """A moment of a sequence: particle ``centers`` (N, 3) with ``weights`` (N,), and the ways so far, NaN where there is none:
+    ``estimated`` (T, 3), ``true`` (T, 3).
+    """
+
+    centers: Array
+    weights: Array
+    estimated: Array
+    true: Array
+
+
 class Scene3DContent:
     """The records that the 3D view shows, and the choices how."""
 
@@ -36,6 +67,10 @@ class Scene3DContent:
         self.show_cameras = True
         self.estimate: PosedCamera | None = None
         self.truth: PosedCamera | None = None
+        self.poses: tuple[MethodPose, ...] = ()
+        self.method = ""
+        self.circle: Circle | None = None
+        self.moment: Moment | None = None
         self.selected_point: int | None = None
         self.selected_camera: int | None = None
         self.colorblind_safe = False
@@ -46,7 +81,8 @@ class Scene3DContent:
         self.map = scene_map
         self.images = scene_map.images if scene_map is not None else ()
         self.labels = scene_map.labels if scene_map is not None else None
-        self.estimate = self.truth = self.selected_point = self.selected_camera = None
+        self.estimate = self.truth = self.selected_point = self.selected_camera = self.circle = self.moment = None
+        self.poses = ()
         self._layout()
 
     def set_images(self, images: Sequence[ImageData]) -> None:
@@ -67,6 +103,23 @@ class Scene3DContent:
             return None
         tvec = cam_from_world.tvec + cam_from_world.R @ self.origin
         return PosedCamera(Rigid3d(cam_from_world.qvec, tvec), camera)
+
+    @property
+    def estimate_style(self) -> tuple[str, str, tuple[float, ...]]:
+        """Name, colour and line of the estimate: those of the method that is shown."""
+        style = STYLES.get(self.method)
+        return (self.method, style.color, style.dashes) if style is not None else ("estimate", palette.ACCENT, ())
+
+    def set_circle(self, positions: Array | None, scores: Array | None) -> None:
+        """Show the places (A, 3) m around a match with their scores (A,); None for none."""
+        known = positions is not None and bool(np.isfinite(positions).all())
+        self.circle = Circle(np.asarray(positions) - self.origin, np.asarray(scores)) if known else None
+
+    def set_moment(self, centers: Array | None, weights: Array | None, estimated: Array, true: Array) -> None:
+        """Show particles (N, 3) m and ways (T, 3) m; None for no particles."""
+        centers = np.zeros((0, 3)) if centers is None else centers
+        weights = np.zeros(0) if weights is None else weights
+        self.moment = Moment(centers - self.origin, weights, estimated - self.origin, true - self.origin)
 
     @property
     def is_empty(self) -> bool:

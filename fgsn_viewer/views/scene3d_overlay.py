@@ -8,6 +8,7 @@ from PySide6.QtGui import QColor, QFont, QPainter, QPen
 
 from core.geometry import Array, rotation_angle_deg
 from fgsn_viewer import display3d, palette
+from fgsn_viewer.methods import PFSL, STYLES
 from fgsn_viewer.views.orbit_camera import OrbitCamera
 from fgsn_viewer.views.scene3d_content import PosedCamera, Scene3DContent
 
@@ -37,11 +38,51 @@ def paint_overlay(painter: QPainter, content: Scene3DContent, camera: OrbitCamer
     view.lines(content.selected_camera_lines(), QColor(palette.ACCENT), 2.0)
     if content.selected_point is not None:
         view.ring(content.positions[content.selected_point], QColor(palette.ACCENT))
+    paint_moment(view, content)
+    paint_circle(view, content)
     _paint_error(view, content)
     view.lines(view.frustum(content, content.truth), QColor(palette.TRUTH), 2.0)
-    view.lines(view.frustum(content, content.estimate), QColor(palette.ACCENT), 2.2)
+    for pose in content.poses:
+        view.lines(view.frustum(content, pose.posed), QColor(pose.color), 1.8, pose.dashes)
+    _, color, dashes = content.estimate_style
+    view.lines(view.frustum(content, content.estimate), QColor(color), 2.4, dashes)
     _paint_axes(painter, content, camera, height)
     _paint_legend(painter, content, width, height)
+
+
+def paint_circle(view: WorldPainter, content: Scene3DContent) -> None:
+    """The circle of camera places of a match, coloured by score, a ring at the best one."""
+    circle = content.circle
+    if circle is None:
+        return
+    ends = np.stack([circle.positions, np.roll(circle.positions, -1, axis=0)], axis=1)
+    view.lines(ends, QColor(0, 0, 0, 130), 6.0, halo=False)
+    for segment, score, color in zip(ends, circle.scores, display3d.score_colors(circle.scores).tolist()):
+        view.lines(
+            segment[None], QColor(*color) if score > 0 else QColor(palette.REFERENCE), 4.0 if score > 0 else 1.5, halo=False
+        )
+    best = int(np.argmax(circle.scores))
+    view.ring(circle.positions[best], QColor(*display3d.score_colors(circle.scores)[best].tolist()))
+    if content.selected_point is not None:
+        ray = np.stack([content.positions[content.selected_point], circle.positions[best]])
+        view.lines(ray[None].astype(np.float64), QColor(253, 231, 37, 160), 1.2, (4, 3))
+
+
+def paint_moment(view: WorldPainter, content: Scene3DContent) -> None:
+    """Particles, brighter where they weigh more, and the estimated and the true way so far."""
+    moment = content.moment
+    if moment is None:
+        return
+    view.lines(display3d.way_lines(moment.true), QColor(255, 255, 255, 150), 1.2, (3, 3))
+    color = QColor(STYLES[PFSL].color)
+    view.lines(display3d.way_lines(moment.estimated), color, 2.0)
+    pixels, _ = view.camera.project(moment.centers, *view.size)
+    share = moment.weights / max(float(moment.weights.max(initial=0)), 1e-300)
+    for (x, y), weight in zip(pixels.tolist(), share.tolist()):
+        if np.isfinite(x) and np.isfinite(y):
+            color.setAlphaF(0.25 + 0.75 * weight)
+            view.painter.setPen(QPen(color, 2.0 + 1.5 * weight))
+            view.painter.drawPoint(QPointF(x, y))
 
 
 class WorldPainter:
@@ -58,13 +99,15 @@ class WorldPainter:
         pixels, _ = self.camera.project(clipped[seen].reshape(-1, 3), *self.size)
         return pixels.reshape(-1, 2, 2).astype(np.float64)
 
-    def lines(self, segments: Array, color: QColor, width: float, dashed: bool = False, halo: bool = True) -> None:
+    def lines(self, segments: Array, color: QColor, width: float, dashes: tuple[float, ...] = (), halo: bool = True) -> None:
+        """Draw segments (N, 2, 3); ``dashes`` in line widths, () for solid lines."""
         if not len(segments):
             return
         lines = [QLineF(*start, *end) for start, end in self.to_screen(segments).tolist() if np.isfinite([*start, *end]).all()]
         for pen in [QPen(QColor(0, 0, 0, 130), width + 2)] * halo + [QPen(color, width)]:
-            if dashed:
-                pen.setDashPattern([4, 3])
+            if dashes:
+                pen.setDashPattern([length * width / pen.widthF() for length in dashes])
+                pen.setCapStyle(Qt.PenCapStyle.FlatCap)
             self.painter.setPen(pen)
             self.painter.drawLines(lines)
 
@@ -93,7 +136,7 @@ def _paint_error(view: WorldPainter, content: Scene3DContent) -> None:
     ends = np.stack([content.truth.center, content.estimate.center])
     error = float(np.linalg.norm(ends[1] - ends[0]))
     color = error_color(error)
-    view.lines(ends[None], color, 2.4, dashed=True)
+    view.lines(ends[None], color, 2.4, (4, 3))
     drawn = view.to_screen(np.concatenate([view.frustum(content, content.truth), view.frustum(content, content.estimate)]))
     if len(drawn) and np.isfinite(drawn).all():
         angle = rotation_angle_deg(content.estimate.cam_from_local, content.truth.cam_from_local)
@@ -132,17 +175,23 @@ def _paint_axes(painter: QPainter, content: Scene3DContent, camera: OrbitCamera,
 
 def _paint_legend(painter: QPainter, content: Scene3DContent, width: float, height: float) -> None:
     """What the lines mean, at the lower right; the size of the map and the grid's cell at the lower left."""
-    entries = [(palette.REFERENCE, "mapping cameras")] if len(content.camera_lines) and content.show_cameras else []
-    entries += [(palette.ACCENT, "estimate")] if content.estimate is not None else []
-    entries += [(palette.TRUTH, "truth")] if content.truth is not None else []
+    entries = [(palette.REFERENCE, (), "mapping cameras")] if len(content.camera_lines) and content.show_cameras else []
+    entries += [(pose.color, pose.dashes, pose.method) for pose in content.poses]
+    name, color, dashes = content.estimate_style
+    entries += [(color, dashes, name)] if content.estimate is not None else []
+    entries += [(palette.TRUTH, (), "truth")] if content.truth is not None else []
     metrics = painter.fontMetrics()
     x = width - 8.0
-    for color, text in reversed(entries):
-        chip = metrics.horizontalAdvance(text) + 36
+    for color, dashes, text in reversed(entries):
+        chip = metrics.horizontalAdvance(text) + 44
         x -= chip
-        _chip(painter, QRectF(x, height - 28, chip, 20), text, 26)
-        painter.setPen(QPen(QColor(color), 2.4))
-        painter.drawLine(QPointF(x + 7, height - 18), QPointF(x + 20, height - 18))
+        _chip(painter, QRectF(x, height - 28, chip, 20), text, 34)
+        pen = QPen(QColor(color), 2.4)
+        pen.setCapStyle(Qt.PenCapStyle.FlatCap)
+        if dashes:
+            pen.setDashPattern(list(dashes))
+        painter.setPen(pen)
+        painter.drawLine(QPointF(x + 7, height - 18), QPointF(x + 28, height - 18))
         x -= 4
     points = f"{len(content.positions):,} points · " if len(content.positions) else ""
     text = f"{points}grid {content.grid_cell:g} m"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,12 +13,15 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 from core.geometry import Array, Camera, Rigid3d
 from core.records import ImageData, PointLabels, SceneMap
 from fgsn_viewer import display3d
+from fgsn_viewer.localizing import Track
+from fgsn_viewer.methods import STYLES
 from fgsn_viewer.views.eye_control import EyeControl
 from fgsn_viewer.views.orbit_camera import OrbitCamera
-from fgsn_viewer.views.scene3d_content import Scene3DContent
+from fgsn_viewer.views.scene3d_content import MethodPose, Scene3DContent
 from fgsn_viewer.views.scene3d_gl import Scene3DGLCanvas, opengl_available
 from fgsn_viewer.views.scene3d_plan import Scene3DPlanCanvas
 from fgsn_viewer.views.scene3d_toolbar import Scene3DToolbar
+from fgsn_viewer.views.track_slider import TrackSlider
 
 PRESETS = {"top": (-90.0, 89.9), "front": (-90.0, 0.0), "side": (0.0, 0.0)}
 _PICK_RADIUS = 8.0
@@ -33,6 +36,7 @@ class Scene3DView(QWidget):
     point_picked = Signal(int)  # index into the map's points, -1 for none
     camera_picked = Signal(int)  # index into the cameras that were set (the map's images, if none were)
     point_colors_changed = Signal(str)
+    moment_chosen = Signal(int)
 
     def __init__(self, parent: QWidget | None = None, use_opengl: bool | None = None) -> None:
         super().__init__(parent)
@@ -41,18 +45,23 @@ class Scene3DView(QWidget):
         canvas_class = Scene3DGLCanvas if self.has_opengl else Scene3DPlanCanvas
         self.canvas = canvas_class(self.content, self)
         self.toolbar = Scene3DToolbar(self)
+        self.moments = TrackSlider(self)
+        self._track: Track | None = None
         self.eye = EyeControl(self.canvas)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)
         layout.addWidget(self.toolbar)
         layout.addWidget(self.canvas, 1)
+        layout.addWidget(self.moments)
         self.canvas.setMinimumSize(160, 120)
         self.canvas.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self._connect()
         self._refresh()
 
     def _connect(self) -> None:
+        self.moments.moment_shown.connect(self._on_moment)
+        self.moments.moment_chosen.connect(self.moment_chosen)
         self.eye.clicked.connect(self._on_click)
         self.eye.fit_requested.connect(self.fit)
         self.eye.resized.connect(self._on_resize)
@@ -111,6 +120,35 @@ class Scene3DView(QWidget):
     def set_estimate(self, cam_from_world: Rigid3d | None, camera: Camera | None = None) -> None:
         """Draw the estimated pose of the query, or none."""
         self.content.estimate = self.content.posed(cam_from_world, camera)
+        self._refresh()
+
+    def set_method(self, method: str) -> None:
+        """Name the method of the estimate: its colour and line."""
+        self.content.method = method
+        self._refresh()
+
+    def set_method_poses(self, poses: Mapping[str, Rigid3d], camera: Camera | None = None) -> None:
+        """Draw what other methods estimated, by method."""
+        self.content.poses = tuple(
+            MethodPose(method, self.content.posed(pose, camera), STYLES[method].color, STYLES[method].dashes)
+            for method, pose in poses.items()
+        )
+        self._refresh()
+
+    def set_circle(self, positions: Array | None, scores: Array | None = None) -> None:
+        """Draw the camera places (A, 3) m around a match, coloured by their scores (A,); None for none."""
+        self.content.set_circle(positions, scores)
+        self._refresh()
+
+    def set_track(self, track: Track | None, index: int | None) -> None:
+        """Offer the moments of a track, and show one of them: particles and ways; None for none."""
+        self._track = track
+        self.moments.set_moments(() if track is None else track.captions())
+        if track is None or index is None:
+            self.content.moment = None
+        else:
+            self.moments.set_moment(index)
+            self.content.set_moment(*track.moment(index))
         self._refresh()
 
     def set_truth(self, cam_from_world: Rigid3d | None, camera: Camera | None = None) -> None:
@@ -212,6 +250,13 @@ class Scene3DView(QWidget):
             self.point_picked.emit(-1)
         else:
             (self.camera_picked if found[0] == "camera" else self.point_picked).emit(found[1])
+
+    def _on_moment(self, index: int) -> None:
+        """Show a moment while the slider is dragged."""
+        if self._track is not None:
+            self.content.set_moment(*self._track.moment(index))
+            self.content.estimate = self.content.truth = None  # those of another moment
+            self._refresh()
 
     def _on_resize(self) -> None:
         """Keep the first look framed until the user has moved."""

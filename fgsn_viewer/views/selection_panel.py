@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QFormLayout, QLabel, QVBoxLayout, QWidget
 from core.geometry import Array
 from fgsn_viewer.tables import MatchRows
 from fgsn_viewer.views.common import Emptiable, quiet_label, tabular_font
+from fgsn_viewer.views.match_marks import KIND_STYLES
 
 NOTHING = "Nothing is selected.\nHover a label, click a match or a point in 3D."
 
@@ -62,7 +63,7 @@ def match_lines(rows: MatchRows | None, match: int | None, labels: tuple[Array, 
     """Describe a match."""
     if rows is None or match is None or match >= len(rows):
         return []
-    lines = [("match", f"{match}, {'inlier' if rows.inliers[match] else 'outlier'}")]
+    lines = [("match", f"{match}, {KIND_STYLES[int(rows.kinds[match])].noun}")]
     if np.isfinite(rows.errors_px[match]):
         lines.append(("error", f"{rows.errors_px[match]:.2f} px"))
     lines.append(("score", f"{rows.scores[match]:.2f}"))
@@ -73,6 +74,17 @@ def match_lines(rows: MatchRows | None, match: int | None, labels: tuple[Array, 
         found = [str(side[match]) if side[match] >= 0 else "–" for side in labels]
         lines.append(("labels", ", ".join(found)))
     return lines
+
+
+def circle_lines(circle) -> list[tuple[str, str]]:
+    """Describe the circle of the selected match: its best place."""
+    if circle is None or not len(circle.scores):
+        return []
+    best = int(np.argmax(circle.scores))
+    angle = float(np.degrees(circle.angles_rad[best]))
+    return [
+        ("best on circle", f"score {circle.scores[best]:.1f} at {angle:.0f}°, {int(circle.num_visible[best])} points visible")
+    ]
 
 
 def point_lines(point: int | None, scene_map, labels) -> list[tuple[str, str]]:
