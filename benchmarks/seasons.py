@@ -51,7 +51,6 @@ HARDNESS = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // options.workers))
     plan = plan_of(options)
     show = _Watch()
     if options.study_difficulty:
@@ -134,7 +133,8 @@ def run(plan: Plan, labellings: tuple[Labelling, ...]) -> Generator[Progress, No
     ranking = tuning.ranked(tried.rows, plan.quick)
     config = ranking[0].setting.config()
     test_paths = yield from write_scenes(plan.test, plan.work / "scenes")
-    variants = method_variants(config, labellings) + sensitivity_variants(config, labellings) + outside_variants(config)
+    studied = sensitivity_variants(config, labellings)
+    variants = method_variants(config, labellings) + (studied[3:4] if plan.quick else studied) + outside_variants(config)
     test_job = job(plan, test_paths, variants, labellings)
     found = yield from evaluate(test_job, plan.work / "test", plan.workers)
     yield from write_evaluation(plan.work / "test", found, test_job)

@@ -168,7 +168,6 @@ REAL_SCENES = (
         "kitti",
         "kitti_odo",
         "KITTI, 51 frames: every third in the map; night and haze are synthetic",
-        True,
         write_kitti,
     ),
     RealScene("sacre-coeur", "hloc_sacre_coeur", "Sacre Coeur: 10 day photographs, 1 by night", write_sacre_coeur),

@@ -30,11 +30,12 @@ def write_toy_scene(root, name="Toy street", kind="urban"):
     """Two map images and five queries from one place; the query of another texture cannot be found."""
     root, image = Path(root), texture()
     features = extract_features(image)
-    depths = np.random.default_rng(0).uniform(3, 30, (len(features), 1))
-    points3D = POSE.inverse().apply(CAMERA.bearings(features.keypoints) * depths)
+    keypoints, descriptors = features.keypoints[::3], quantize_descriptors(features.descriptors[::3])
+    depths = np.random.default_rng(0).uniform(3, 30, (len(keypoints), 1))
+    points3D = POSE.inverse().apply(CAMERA.bearings(keypoints) * depths)
     row = np.repeat(np.arange(len(points3D)), 2)
     seen_by = np.tile([0, 1], len(points3D))
-    observations = Observations(row, seen_by, features.keypoints[row], quantize_descriptors(features.descriptors[row]))
+    observations = Observations(row, seen_by, keypoints[row], descriptors[row])
     names = [f"overcast/{k}.png" for k in (0, 1)]
     images = tuple(ImageData(n, root / "images" / n, "overcast", CAMERA, POSE) for n in names)
     for k, query in enumerate([*names, *FOUND, *LOST]):

@@ -63,6 +63,7 @@ def toy_worlds(tmp_path, monkeypatch):
 
     monkeypatch.setattr(seasons, "write_scenes", write_scenes)
     monkeypatch.setattr(seasons, "labelling_of", labelling_of)
+    monkeypatch.setattr(seasons, "LABEL_METHODS", ("ssmc", "ssmc-soft", "gsmc", "pfsl"))
     return tmp_path
 
 
