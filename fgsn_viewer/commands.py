@@ -192,6 +192,7 @@ def localize(options: argparse.Namespace) -> int:
     from core.evaluation.recall import recall_table
     from core.evaluation.report import recall_text
     from core.localizer.batch import localize_or_raise, localize_or_refuse
+    from core.localizer.retrieval import retriever_if_used
 
     scene = open_scene(options.scene)
     tell_notes(scene)
@@ -211,6 +212,7 @@ def localize(options: argparse.Namespace) -> int:
     config = localizer_config(options)
     estimate = localize_or_raise if options.query else localize_or_refuse
     labels = {} if labelled is None else {"segment": labelled.segment, "statistics": labelled.statistics}
+    labels["retriever"] = drain(retriever_if_used(scene_map, config.retrieval, options.seed), options)
     done = []
     for number, query in enumerate(queries):
         localization = finish(estimate(query, scene_map, config, options.seed, **labels))

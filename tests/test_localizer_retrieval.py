@@ -6,12 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.cluster.vq import kmeans2
+from test_localizer_pipeline import map_of_one_view, texture
+from test_localizer_pipeline import query_of as texture_query
 
 from core.errors import InputError
 from core.geometry import Camera, Rigid3d
 from core.localizer.features import quantize_descriptors
 from core.localizer.frames import retrieved_poses
 from core.localizer.matching import match_to_map
+from core.localizer.pipeline import LocalizerConfig, localize
 from core.localizer.retrieval import (
     MapRetriever,
     RetrievalConfig,
@@ -22,6 +25,7 @@ from core.localizer.retrieval import (
     images_near,
     is_used,
     points_seen_by,
+    retriever_if_used,
     with_neighbours,
 )
 from core.records import Features, ImageData, LabelMap, Observations, PointLabels, Progress, QueryPrior, SceneMap
@@ -214,6 +218,20 @@ def test_two_steps_are_taken_for_large_maps_or_when_asked(scene_map):
     assert is_used(scene_map, RetrievalConfig(large_map=100))
     assert is_used(scene_map, RetrievalConfig(use="always"))
     assert not is_used(scene_map, RetrievalConfig(use="never", large_map=1))
+    assert finish(retriever_if_used(scene_map, RetrievalConfig())) is None
+    assert isinstance(finish(retriever_if_used(scene_map, RetrievalConfig(use="always"))), MapRetriever)
+    with pytest.raises(InputError, match="'sometimes' is not known; expected one of auto, always, never"):
+        is_used(scene_map, RetrievalConfig(use="sometimes"))
+
+
+def test_a_query_is_localized_in_two_steps_as_in_one():
+    image = texture()
+    whole_map = map_of_one_view(image)
+    poses = []
+    for use in ("never", "always"):
+        config = LocalizerConfig(retrieval=RetrievalConfig(use=use, num_words=8))
+        poses.append(finish(localize(texture_query(), whole_map, config, image=image)).result.cam_from_world)
+    assert np.allclose(poses[0].matrix(), poses[1].matrix(), atol=1e-3)
 
 
 def test_retrieved_poses_are_those_of_the_images_and_none_without_a_photograph(scene_map, retriever, tmp_path):

@@ -12,6 +12,7 @@ from core.images import read_image
 from core.localizer.features import extractor_id
 from core.localizer.matching import require_matchable
 from core.localizer.pipeline import LocalizerConfig, localize
+from core.localizer.retrieval import Retriever
 from core.records import (
     Features,
     ImageData,
@@ -33,6 +34,7 @@ def localize_or_refuse(
     seed: int = 0,
     segment: Callable[[Array], LabelMap] | None = None,
     statistics: LabelStatistics | None = None,
+    retriever: Retriever | None = None,
 ) -> Generator[Progress, None, Localization]:
     """Localize as ``localize`` does; a query that cannot be used (no image, cut off, of another size) is a failure.
 
@@ -41,7 +43,7 @@ def localize_or_refuse(
     """
     require_matchable(extractor_id(config.features), scene_map)
     try:
-        return (yield from localize_or_raise(query, scene_map, config, seed, segment, statistics))
+        return (yield from localize_or_raise(query, scene_map, config, seed, segment, statistics, retriever))
     except (InputError, OSError) as error:
         return refused(query, str(error), config.method, seed)
 
@@ -53,13 +55,14 @@ def localize_or_raise(
     seed: int = 0,
     segment: Callable[[Array], LabelMap] | None = None,
     statistics: LabelStatistics | None = None,
+    retriever: Retriever | None = None,
 ) -> Generator[Progress, None, Localization]:
     """Localize as ``localize`` does, with labels that ``segment`` makes of the query's image; raises as it does."""
     if segment is None:
-        return (yield from localize(query, scene_map, config, seed))
+        return (yield from localize(query, scene_map, config, seed, retriever=retriever))
     yield Progress(f"Labels of {query.name}", 0.0)
     image = read_image(query.path)
-    return (yield from localize(query, scene_map, config, seed, image, segment(image), statistics))
+    return (yield from localize(query, scene_map, config, seed, image, segment(image), statistics, retriever))
 
 
 def refused(query: ImageData, reason: str, method: str, seed: int = 0) -> Localization:

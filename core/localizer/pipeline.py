@@ -19,6 +19,7 @@ from core.localizer.gsmc import GsmcConfig, gsmc, gsmc_soft
 from core.localizer.matching import MatchConfig, match_to_map_steps, require_matchable
 from core.localizer.methods import Method, MethodInput
 from core.localizer.ransac import RansacConfig, estimate_pose
+from core.localizer.retrieval import RetrievalConfig, Retriever, build_retriever, candidate_points, is_used
 from core.localizer.ssmc import SsmcConfig, ssmc
 from core.records import (
     Consistency,
@@ -52,6 +53,7 @@ _KEPT = {"ssmc": "keep their label", "ssmc-soft": "have labels that go together"
 @dataclass(frozen=True, kw_only=True)
 class LocalizerConfig:
     features: FeatureConfig = field(default_factory=FeatureConfig)
+    retrieval: RetrievalConfig = field(default_factory=RetrievalConfig)
     matching: MatchConfig = field(default_factory=MatchConfig)
     ransac: RansacConfig = field(default_factory=RansacConfig)
     ssmc: SsmcConfig = field(default_factory=SsmcConfig)
@@ -78,6 +80,7 @@ def localize(
     image: Array | None = None,
     labels: LabelMap | None = None,
     statistics: LabelStatistics | None = None,
+    retriever: Retriever | None = None,
 ) -> Generator[Progress, None, Localization]:
     """Localize one query: yields Progress, returns a Localization, which holds a failure where no pose was found.
 
@@ -86,7 +89,7 @@ def localize(
     needs and that are not there or of another vocabulary; ImageError or FileNotFoundError for an unreadable image.
     """
     _method(config.method)
-    prepared = yield from scaled(prepare(query, scene_map, config, image), 0.0, 0.9)
+    prepared = yield from scaled(prepare(query, scene_map, config, image, retriever), 0.0, 0.9)
     yield Progress("Estimating the pose", 0.9)
     localization = localize_prepared(prepared, scene_map, config, seed, labels, statistics)
     yield Progress("Ranking the reference images", 1.0)
@@ -94,9 +97,17 @@ def localize(
 
 
 def prepare(
-    query: ImageData, scene_map: SceneMap, config: LocalizerConfig = LocalizerConfig(), image: Array | None = None
+    query: ImageData,
+    scene_map: SceneMap,
+    config: LocalizerConfig = LocalizerConfig(),
+    image: Array | None = None,
+    retriever: Retriever | None = None,
 ) -> Generator[Progress, None, Prepared]:
-    """Find keypoints and match them to the map, once for all methods; raises as ``localize`` does."""
+    """Find keypoints and match them to the map, once for all methods; raises as ``localize`` does.
+
+    A large map is matched only where ``retriever`` says that the query may be; without one it is made for this query
+    alone, so give one where there are many.
+    """
     require_matchable(extractor_id(config.features), scene_map)
     if query.camera is None:
         raise InputError(f"{query.path}: no intrinsics are known for this query; a pose needs its camera")
@@ -104,7 +115,10 @@ def prepare(
     image = read_image(query.path) if image is None else image
     _require_size(query, image)
     features = extract_features(image, config.features)
-    matches = yield from scaled(match_to_map_steps(features, scene_map, config.matching), 0.3, 1.0)
+    if retriever is None and is_used(scene_map, config.retrieval):
+        retriever = yield from scaled(build_retriever(scene_map, config.retrieval), 0.1, 0.3)
+    candidates = candidate_points(query, features, scene_map, config.retrieval, retriever)
+    matches = yield from scaled(match_to_map_steps(features, scene_map, config.matching, candidates), 0.3, 1.0)
     return Prepared(query, features, matches)
 
 
@@ -168,7 +182,7 @@ def _count_seen(point_ids: Array, scene_map: SceneMap, num_images: int) -> Array
 
 def _settings(config: LocalizerConfig) -> dict[str, Any]:
     """What was set before RANSAC, to store beside its own settings in the result."""
-    groups = {"features": config.features, "matching": config.matching, "prior": config.prior}
+    groups = {"features": config.features, "retrieval": config.retrieval, "matching": config.matching, "prior": config.prior}
     groups |= {"ssmc": config.ssmc, "affinity": config.affinity, "gsmc": config.gsmc}
     return {f"{group}.{name}": value for group, part in groups.items() for name, value in settings_of(part).items()}
 

@@ -14,11 +14,13 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
+from core.errors import InputError
 from core.geometry import Array, frozen_array
 from core.localizer.features import dequantize_descriptors
 from core.localizer.matching import require_matchable, require_same_extractor
 from core.records import Features, ImageData, LabelMap, Progress, QueryPrior, SceneMap, setting
 
+USES = ("auto", "always", "never")
 _CHUNK = 16_384
 _STRIPS = 3  # labels are counted left, in the middle and right
 
@@ -159,9 +161,18 @@ def images_near(scene_map: SceneMap, prior: QueryPrior | None, margin_m: float =
 
 
 def is_used(scene_map: SceneMap, config: RetrievalConfig) -> bool:
-    """Whether this map is searched in two steps."""
+    """Whether this map is searched in two steps. Raises InputError for a setting that is not known."""
+    if config.use not in USES:
+        raise InputError(f"retrieval {config.use!r} is not known; expected one of {', '.join(USES)}")
     large = len(scene_map.observations.point) > config.large_map
     return config.use == "always" or (config.use == "auto" and large)
+
+
+def retriever_if_used(
+    scene_map: SceneMap, config: RetrievalConfig, seed: int = 0
+) -> Generator[Progress, None, MapRetriever | None]:
+    """Build the retriever of a map that is searched in two steps, once for many queries; None for any other."""
+    return (yield from build_retriever(scene_map, config, seed)) if is_used(scene_map, config) else None
 
 
 def candidate_points(
