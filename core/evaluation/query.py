@@ -16,10 +16,13 @@ from core.evaluation.label_store import LabelStore
 from core.evaluation.rows import row_of, row_to_json
 from core.evaluation.sequences import evaluate_sequence
 from core.localizer.batch import refused
+from core.localizer.frames import Candidates, retrieved_poses
 from core.localizer.pipeline import LocalizerConfig, Prepared, localize_prepared, prepare, rank_references
 from core.localizer.ransac import reprojection_errors
+from core.localizer.retrieval import RetrievalConfig, Retriever, build_retriever, retriever_if_used
 from core.records import ImageData, Localization, LocalizationResult, Progress, RansacStats, Scene, SceneMap, settings_of
 from core.scene.scene import open_scene
+from core.steps import finish
 
 _OPEN_SCENES = 2
 
@@ -31,6 +34,7 @@ class Desk:
         self.job = job
         self._scenes: dict[Path, Scene] = {}
         self._maps: dict[tuple[Path, str], SceneMap] = {}
+        self._retrievers: dict[tuple[Path, str], Retriever | None] = {}
         self._stores = {labelling.name: LabelStore(labelling, job.cache) for labelling in job.labellings}
 
     def scene(self, path: Path) -> Scene:
@@ -39,6 +43,7 @@ class Desk:
                 oldest = next(iter(self._scenes))
                 del self._scenes[oldest]
                 self._maps = {key: value for key, value in self._maps.items() if key[0] != oldest}
+                self._retrievers = {key: value for key, value in self._retrievers.items() if key[0] != oldest}
             self._scenes[path] = open_scene(path)
         return self._scenes[path]
 
@@ -52,6 +57,21 @@ class Desk:
         if (path, labels) not in self._maps:
             self._maps[path, labels] = self.store(labels).labelled_map(self.scene(path))
         return self._maps[path, labels]
+
+    def retriever(self, path: Path, config: RetrievalConfig) -> Retriever | None:
+        """What finds the likely part of a large map; None for a map that is matched as a whole."""
+        if (path, repr(config)) not in self._retrievers:
+            self._retrievers[path, repr(config)] = finish(retriever_if_used(self.scene(path).map, config, self.job.seed))
+        return self._retrievers[path, repr(config)]
+
+    def places(self, path: Path) -> Candidates | None:
+        """Where in the scene a query may be, by what its image looks like; None for a map without descriptors."""
+        scene_map = self.scene(path).map
+        if scene_map.observations.descriptors is None:
+            return None
+        if (path, "places") not in self._retrievers:
+            self._retrievers[path, "places"] = finish(build_retriever(scene_map, seed=self.job.seed))
+        return retrieved_poses(scene_map, self._retrievers[path, "places"])
 
 
 def evaluate_unit(desk: Desk, unit: Unit) -> Generator[Progress, None, list[dict[str, Any]]]:
@@ -74,19 +94,21 @@ def _answers(desk: Desk, path: Path, query: ImageData, variants: list[Variant]) 
     prepared: dict[str, tuple[Prepared, dict[str, float]] | str] = {}
     answers = []
     for variant in variants:
-        same = repr((variant.config.features, variant.config.matching))
+        config = variant.config
+        same = repr((config.features, config.retrieval, config.matching))
         if same not in prepared:
-            prepared[same] = yield from _prepare(query, desk.scene(path).map, variant.config)
+            retriever = desk.retriever(path, config.retrieval)
+            prepared[same] = yield from _prepare(query, desk.scene(path).map, config, retriever)
         yield Progress(f"{variant.id}: {query.name}")
         answers.append(_answer(desk, path, variant, prepared[same], query))
     return answers
 
 
 def _prepare(
-    query: ImageData, scene_map: SceneMap, config: LocalizerConfig
+    query: ImageData, scene_map: SceneMap, config: LocalizerConfig, retriever: Retriever | None
 ) -> Generator[Progress, None, tuple[Prepared, dict[str, float]] | str]:
     """Features and matches with the seconds of each, or why the query cannot be used."""
-    steps = prepare(query, scene_map, config)
+    steps = prepare(query, scene_map, config, retriever=retriever)
     seconds, stage = {"features": 0.0, "matching": 0.0}, "features"
     try:
         while True:

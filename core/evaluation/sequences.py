@@ -24,7 +24,8 @@ def evaluate_sequence(desk: Desk, unit: Unit, variant: Variant) -> Generator[Pro
     """Follow the unit's queries; return the journal entry of each.
 
     Odometry is not in the scenes: it is the true motion between queries with the errors of ``NOISE``. Particles start
-    around the first query's prior, else around all mapping cameras: where in the scene it begins is not told.
+    around the first query's prior, else where retrieval places it, else around all mapping cameras: where in the scene
+    it begins is not told.
     """
     scene = desk.scene(unit.scene)
     queries = in_order([scene.image(name) for name in unit.queries])
@@ -50,7 +51,7 @@ def _follow(
 
     scene_map = desk.scene_map(unit.scene, variant.labels)
     odometry = odometry_of(queries, variant.odometry, NOISE, seed)
-    frames = make_frames(queries, labels, odometry, NOISE)
+    frames = make_frames(queries, labels, odometry, NOISE, desk.places(unit.scene))
     answers = []
     for step in localize_sequence(frames, scene_map, store.statistics, variant.sequence, seed):
         query = step.localization.query
