@@ -11,6 +11,7 @@ import torch
 TITLES = {
     "engine": "Engine: PSPNet-101, K = 100, 1024 x 768",
     "particles": "Particle filter, one image of 1024 x 768, K = 100",
+    "localizer": "Methods of localization",
     "pose": "Pose estimation on the same matches",
     "training": "Cluster training of the small network",
     "window": "Window",

@@ -14,6 +14,7 @@ from training_toys import run_config
 from core.engine.augmentation import AugmentationConfig
 from core.engine.clustering import fit_clusters
 from core.engine.dataset import View
+from core.engine.optimization import set_training_mode
 from core.engine.pair_batches import centred_crop_matrix, crop_pixels, draw_pair, draw_pairs, pair_batch
 from core.engine.targets import CropTargets, FrozenNetwork, make_targets, reference_features
 from core.engine.training import train_clusters
@@ -164,6 +165,25 @@ def test_features_of_a_large_image_are_those_of_its_crops_blended():
     assert features.shape == (16, 9, 14)
     assert features[:, :, 0].numpy() == pytest.approx(alone[:, :, 0].numpy(), abs=1e-4)
     assert (features[:, :, 7] - alone[:, :, 7]).abs().max() > 1e-4
+
+
+def test_frozen_normalization_inside_the_convolutions_is_the_same_network():
+    """Outputs and gradients of training with frozen statistics are those of BatchNorm itself in eval mode."""
+    images, results = torch.rand(2, 3, 41, 57, generator=torch.Generator().manual_seed(0)), []
+    for inside in (True, False):
+        network = toy_network()
+        generator = torch.Generator().manual_seed(1)
+        for module in network.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.running_mean.normal_(0, 0.3, generator=generator)
+                module.running_var.uniform_(0.5, 2, generator=generator)
+        set_training_mode(network, run_config().optimization) if inside else network.eval()
+        output = network.forward_train(images)
+        (output.logits.square().mean() + output.aux_logits.square().mean()).backward()
+        results.append((output.features.detach(), [parameter.grad for parameter in network.parameters()]))
+    assert results[0][0].numpy() == pytest.approx(results[1][0].numpy(), abs=1e-4)
+    for ours, theirs in zip(results[0][1], results[1][1], strict=True):
+        assert (ours - theirs).norm() <= 1e-4 * theirs.norm() + 1e-9
 
 
 @pytest.mark.parametrize(
