@@ -36,24 +36,25 @@ Step = Progress | StepRecord
 
 
 def _pretraining() -> PretrainingConfig:
-    schedule = OptimizationConfig(iterations=3000, learning_rate=2e-3, warmup=60, precision="bf16")
+    schedule = OptimizationConfig(iterations=2500, learning_rate=2e-3, warmup=60, precision="bf16")
     crops = AugmentationConfig(crop=225, min_scale=0.6, max_scale=1.8)
     return PretrainingConfig(optimization=schedule, augmentation=crops, surface_weight=0.4)
 
 
 def _fgsn() -> FGSNConfig:
     schedule = OptimizationConfig(
-        iterations=1100, learning_rate=4e-4, warmup=30, head_factor=10.0, head_iterations=300, precision="bf16"
+        iterations=1100, learning_rate=6e-4, warmup=30, head_factor=10.0, head_iterations=300, precision="bf16"
     )
-    crops = AugmentationConfig(crop=225, min_scale=0.9, max_scale=2.5, flip=False)
+    crops = AugmentationConfig(crop=225, min_scale=0.7, max_scale=1.8, flip=False)
     return FGSNConfig(
         optimization=schedule,
         augmentation=crops,
-        clusters=ClusterConfig(init="k-means++"),
-        max_reference_images=300,
+        clusters=ClusterConfig(init="k-means++", max_dims=64),
+        max_reference_images=288,
+        pool_conditions=True,
         recluster_every=0,
         labels="image",
-        label_scale=1.5,
+        label_scale=1.25,
         crops="random",
         photometric="both",
         average="matches",

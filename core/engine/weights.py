@@ -60,9 +60,14 @@ class Preprocessing:
 
 
 def small_preprocessing() -> Preprocessing:
-    """Choose for the shipped networks: an ordinary photograph is one crop; values about -2..2."""
+    """Choose for the shipped networks: an ordinary photograph is one crop, seen as large as in training; values about -2..2."""
     return Preprocessing(
-        crop=1409, fit="shrink", mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375), channel_order="rgb"
+        short_side=512,
+        crop=1409,
+        fit="shrink",
+        mean=(123.675, 116.28, 103.53),
+        std=(58.395, 57.12, 57.375),
+        channel_order="rgb",
     )
 
 
