@@ -23,7 +23,7 @@ from benchmarks.sift_heading import sift_heading_accuracy
 from benchmarks.study_measure import MICHIGAN, STROMOVKA, TOLERANCE_PX, MeasureConfig, heading_row, measure_row, quick_measures
 from benchmarks.study_rows import PLAIN, ROWS, SURFACES, RowSpec
 from benchmarks.study_text import Measured, StudyResult, study_text
-from benchmarks.study_training import check_settings, config_of, load_start, train_row
+from benchmarks.study_training import check_settings, config_of, load_start, study_base, train_row
 from core.engine.dataset import PairData, TrainingSet
 from core.engine.device import available_devices
 from core.engine.models import ShippedConfig
@@ -102,7 +102,7 @@ def parser() -> argparse.ArgumentParser:
 def plan_of(options: argparse.Namespace, command: str) -> Plan:
     measures = quick_measures() if options.quick else MeasureConfig()
     if options.short_side:
-        measures = replace(measures, short_side=options.short_side)
+        measures = replace(measures, short_side=options.short_side, heading_short_side=options.short_side)
     starts = {SURFACES: options.init or MODELS / "world-19.safetensors", PLAIN: options.init_plain}
     return Plan(
         work=options.work,
@@ -140,7 +140,7 @@ def run(plan: Plan) -> Generator[Progress, None, StudyResult]:
     data, held_out = yield from _worlds(plan)
     sift = _sift(plan)
     numbers: dict[str, Measured] = {}
-    base = ShippedConfig().fgsn
+    base = study_base()
     for name, text in plan.changes:
         base = changed(base, name, text)
     for row in rows:

@@ -39,6 +39,7 @@ class MeasureConfig:
     """How much is looked at; a photograph costs a third of a second to three on two cores."""
 
     short_side: int = setting(1024, unit="px", minimum=32, help="shorter side at which networks see images")
+    heading_short_side: int = setting(576, unit="px", minimum=32, help="the same for headings, whose photographs are wide")
     held_out_views: int = setting(18, minimum=1, help="viewpoints of unseen worlds, each in all its conditions")
     fixed_images: int = setting(12, minimum=2, help="photographs of a fixed camera")
     annotated_images: int = setting(50, minimum=2, help="annotated photographs")
@@ -155,7 +156,8 @@ def _on_annotated(segmenter: Segmenter, folder: Path, config: MeasureConfig) -> 
 def _on_headings(
     segmenter: Segmenter, folder: Path, config: MeasureConfig, seed: int
 ) -> Generator[Progress, None, dict[str, Any]]:
-    found = yield from heading_accuracy(segmenter.segment, folder, TOLERANCE_PX[folder.name], config.heading_every)
+    scaled = at_short_side(segmenter, config.heading_short_side)
+    found = yield from heading_accuracy(scaled.segment, folder, TOLERANCE_PX[folder.name], config.heading_every)
     return heading_row(found, seed)
 
 

@@ -45,9 +45,10 @@ def study_text(study: StudyResult) -> str:
         _table(_WORLD_COLUMNS, done),
         "## Night and snow on unseen worlds\n\nThe two conditions that change most; and kappa by kind of world.",
         _table(_HARD_COLUMNS, done),
-        "## Photographs\n\nNever trained on. Fixed cameras: every fourth pixel against itself in another photograph, what "
-        "moves included. Classes: labels against annotations; mIoU when each label stands for the class most common in it in "
-        "the other half of the images. Heading: share of pairs whose best shift by label agreement alone is right.",
+        "## Photographs\n\nNot trained on, unless the command says so. Fixed cameras: every fourth pixel against itself in "
+        "another photograph, what moves included. Classes: labels against annotations; mIoU when each label stands for the "
+        "class most common in it in the other half of the images. Heading: share of pairs whose best shift by label agreement "
+        "alone is right.",
         _table(_PHOTOGRAPH_COLUMNS, done) + _sift_lines(study.sift),
         "## What one option changes\n\nEach row less its control: same start, images, steps and seed, and the same clusters "
         "unless the option is about them.",

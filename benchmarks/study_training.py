@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from benchmarks.study_rows import CLASSES, RowSpec
 from core.engine.dataset import PairData
 from core.engine.fgsn_config import FGSNConfig
+from core.engine.models import ShippedConfig
 from core.engine.network import PSPNet
 from core.engine.optimization import StepRecord, optimise
 from core.engine.pretraining import finished
@@ -48,6 +49,20 @@ class Start:
 def load_start(path: Path) -> Start:
     network, info = load_network(path)
     return Start(network, info, info.sha256)
+
+
+def study_base() -> FGSNConfig:
+    """The shipped networks' recipe without the options that have rows of their own, so that each row adds just its one."""
+    shipped = ShippedConfig().fgsn
+    return replace(
+        shipped,
+        clusters=replace(shipped.clusters, spherical=False),
+        pool_conditions=False,
+        photometric="both",
+        soft_targets="none",
+        entropy_weight=0.0,
+        recluster_every=0,
+    )
 
 
 def config_of(row: RowSpec, base: FGSNConfig, steps: int) -> FGSNConfig:

@@ -14,9 +14,8 @@ from benchmarks.study import chosen_rows, main
 from benchmarks.study_measure import _pair_mean, heading_row
 from benchmarks.study_rows import PLAIN, ROWS
 from benchmarks.study_text import StudyResult, study_text
-from benchmarks.study_training import OwnLabels, config_of
+from benchmarks.study_training import OwnLabels, config_of, study_base
 from core.engine.heading import HeadingAccuracy
-from core.engine.models import ShippedConfig
 from core.engine.weights import NetworkInfo, load_network, save_network, small_preprocessing
 from core.errors import InputError
 
@@ -93,7 +92,7 @@ def test_unknown_rows_are_refused_with_what_there_is(inputs, tmp_path, capsys):
 
 
 def test_every_row_has_its_settings_and_differs_from_its_control_in_one_option():
-    base = ShippedConfig().fgsn
+    base = study_base()
     by_name = {row.name: row for row in ROWS}
     assert len(by_name) == len(ROWS)
     assert {row.num_labels for row in ROWS} == {19, 20, 100, 200, 1000}
@@ -109,7 +108,7 @@ def test_every_row_has_its_settings_and_differs_from_its_control_in_one_option()
 
 
 def test_three_clusterings_divide_the_steps_and_longer_rows_have_more():
-    base, rows = ShippedConfig().fgsn, {row.name: row for row in ROWS}
+    base, rows = study_base(), {row.name: row for row in ROWS}
     assert config_of(rows["fgsn-100-again"], base, 600).recluster_every == 200
     assert config_of(rows["fgsn-100-long"], base, 600).optimization.iterations == 1800
     assert config_of(rows["classes-19-corr"], base, 600).optimization.head_factor == 1
@@ -164,7 +163,7 @@ def test_nothing_is_left_half_written_when_a_row_is_stopped(inputs, tmp_path):
     from core.engine.dataset import TrainingSet
     from core.engine.settings import changed
 
-    base = ShippedConfig().fgsn
+    base = study_base()
     for text in TINY:
         base = changed(base, *text.split("="))
     row = next(row for row in ROWS if row.name == "fgsn-20")
