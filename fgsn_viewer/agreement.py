@@ -47,14 +47,3 @@ class PairAgreement:
             enough = int((self.label_points >= MIN_POINTS).sum())
             return f"Nothing to mark: {enough} labels have {MIN_POINTS} points or more, and kappa {UNSTABLE_BELOW} or more"
         return f"Hatched, worst first: {', '.join(map(str, marked))} (kappa below {UNSTABLE_BELOW})"
-
-
-def label_kappa(stats: Any) -> Array:
-    """Kappa (K,) f64 of each label against all others, from the counts of ConsistencyStats; NaN where it never occurs.
-
-    With shares a, b of the label on the two sides and e equal in it: 2 (e - a b) / (a + b - 2 a b).
-    """
-    total = max(1, stats.num_correspondences)
-    a, b, equal = (np.asarray(counts) / total for counts in (stats.counts_a, stats.counts_b, stats.counts_equal))
-    spread = a + b - 2 * a * b
-    return np.divide(2 * (equal - a * b), spread, out=np.full(len(a), np.nan), where=spread > 0)

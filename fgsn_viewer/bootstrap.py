@@ -29,7 +29,7 @@ class UnsuitableQt(InputError):
 class Pipelines:
     """What the window asks of core, as plain functions, so that a test can bring its own.
 
-    ``prepare``, ``follow``, ``match_pair``, ``train`` are generators; the others return at once.
+    ``retriever``, ``prepare``, ``follow``, ``match_pair``, ``train`` are generators; the others return at once.
     """
 
     open_scene: Callable[[Path], Any]
@@ -39,6 +39,7 @@ class Pipelines:
     load_segmenter: Callable[[Any], Any]
     label_statistics: Callable[[Path], Any]
     method_names: Callable[[], Sequence[str]]
+    retriever: Callable[..., Generator]
     prepare: Callable[..., Generator]
     solve: Callable[..., Any]
     refuse: Callable[..., Any]
@@ -49,6 +50,7 @@ class Pipelines:
     match_pair: Callable[..., Generator]
     explain: Callable[..., Any]
     consistency: Callable[..., Any]
+    label_kappas: Callable[[Any], Any]
     pair_data: Callable[[Sequence[Path]], Any]
     training_presets: Callable[[], tuple[Mapping[str, Any], Mapping[str, Sequence[str]]]]
     train: Callable[..., Generator]
@@ -94,6 +96,7 @@ def core_pipelines() -> Pipelines:
         load_segmenter=_late("core.engine.segmenter", "load_segmenter"),
         label_statistics=_late("core.scene.label_statistics", "find_label_statistics", heavy=False),
         method_names=lambda: tuple(STYLES),
+        retriever=_late("fgsn_viewer.localizer_calls", "retriever"),
         prepare=_late("fgsn_viewer.localizer_calls", "prepare"),
         solve=_late("fgsn_viewer.localizer_calls", "solve"),
         refuse=_late("fgsn_viewer.localizer_calls", "refuse"),
@@ -104,6 +107,7 @@ def core_pipelines() -> Pipelines:
         match_pair=_late("core.localizer.pair", "match_pair_steps"),
         explain=_late("core.localizer.autopsy", "explain"),
         consistency=_late("core.engine.consistency", "consistency_at_points"),
+        label_kappas=_late("core.engine.consistency", "label_kappas"),
         pair_data=_late("core.engine.season_data", "open_pair_data"),
         training_presets=_late("fgsn_viewer.training_presets", "presets"),
         train=_late("fgsn_viewer.training_presets", "train"),

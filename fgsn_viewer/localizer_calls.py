@@ -12,15 +12,26 @@ from core.localizer import batch, frames, pipeline, sequence
 from core.localizer.gsmc import CircleScores, match_circle
 from core.localizer.methods import MethodInput
 from core.localizer.pipeline import LocalizerConfig, Prepared
+from core.localizer.retrieval import MapRetriever, build_retriever, retriever_if_used
 from core.records import ImageData, LabelMap, LabelStatistics, Localization, Progress, Scene, SceneMap
 from core.sequences import OdometryNoise, ParticleStep, SequenceResult
 
 SEED = 0
 
 
-def prepare(query: ImageData, scene_map: SceneMap, image: Array | None) -> Generator[Progress, None, Prepared]:
+def retriever(scene_map: SceneMap, always: bool) -> Generator[Progress, None, MapRetriever | None]:
+    """What finds the map images that look like a query; None for a small map, unless ``always``, or without descriptors."""
+    if scene_map.observations.descriptors is None:
+        return None
+    make = build_retriever if always else retriever_if_used
+    return (yield from make(scene_map, LocalizerConfig().retrieval, SEED))
+
+
+def prepare(
+    query: ImageData, scene_map: SceneMap, image: Array | None, found_by: MapRetriever | None
+) -> Generator[Progress, None, Prepared]:
     """Keypoints and matches of a query, once for all methods."""
-    return pipeline.prepare(query, scene_map, LocalizerConfig(), image)
+    return pipeline.prepare(query, scene_map, LocalizerConfig(), image, found_by)
 
 
 def solve(
@@ -60,11 +71,13 @@ def follow(
     scene_map: SceneMap,
     labels_of: Callable[[ImageData], LabelMap],
     statistics: LabelStatistics | None,
+    found_by: MapRetriever | None,
 ) -> Generator[ParticleStep, None, SequenceResult]:
     """Follow queries in order by labels alone. Their odometry is the true motion with errors: scenes come without any."""
     noise, order = OdometryNoise(), frames.in_order(queries)
     moved = frames.odometry_of(order, "simulated", noise, SEED)
-    made = frames.make_frames(order, labels_of, moved, noise)
+    candidates = None if found_by is None else frames.retrieved_poses(scene_map, found_by)
+    made = frames.make_frames(order, labels_of, moved, noise, candidates)
     return sequence.localize_sequence(made, scene_map, statistics, seed=SEED)
 
 

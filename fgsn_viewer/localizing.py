@@ -21,6 +21,8 @@ from fgsn_viewer.labelling import Labelling, network_title
 from fgsn_viewer.methods import is_sequence, needs_labels
 from fgsn_viewer.work_steps import Cache, Found, Note, Steps, finished
 
+ODOMETRY_NOTE = "the odometry is simulated: the true motion between the queries, with noise"
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -95,6 +97,7 @@ class Localizing:
         self._prepared = Cache(32)
         self._answers = Cache(16384)
         self._tracks = Cache(8)
+        self._retrievers = Cache(4)
 
     def known(self, scene: Scene, query: ImageData, network: str | Path | None) -> dict[str, Answered]:
         """What every method that ran found of a query, with this network where it uses labels."""
@@ -152,7 +155,9 @@ class Localizing:
         segmenter = yield from self.labelling.segmenter(way.network)
         scene_map = self.labelling.map_for(scene, segmenter.vocabulary)
         labels = lambda query: finish_labels(self.labelling, way.network, query)  # noqa: E731
-        steps = self.pipelines.follow(queries, scene_map, labels, self.labelling.statistics(way.network))
+        found_by = yield from self._retriever(scene, always=True)
+        yield Note(f"{condition or 'queries'}: {ODOMETRY_NOTE}")
+        steps = self.pipelines.follow(queries, scene_map, labels, self.labelling.statistics(way.network), found_by)
         track: tuple[Any, ...] = ()
         for step in steps:
             track = (*track, step)
@@ -184,12 +189,21 @@ class Localizing:
         answer = yield from self.localize(scene, query, way)
         yield Found("answer", answer)
 
+    def _retriever(self, scene: Scene, always: bool) -> Steps:
+        """What finds the places of a query in the map, made once."""
+        key = (str(scene.root), always)
+        known = self._retrievers.get(key)
+        if known is None:
+            known = self._retrievers.put(key, ((yield from finished(self.pipelines.retriever(scene.map, always))),))
+        return known[0]
+
     def _prepare(self, scene: Scene, query: ImageData, image: Array | None) -> Steps:
         key = (str(scene.root), query.name)
         known = self._prepared.get(key)
         if known is None:
             start = time.perf_counter()
-            prepared = yield from finished(self.pipelines.prepare(query, scene.map, image))
+            found_by = yield from self._retriever(scene, always=False)
+            prepared = yield from finished(self.pipelines.prepare(query, scene.map, image, found_by))
             known = self._prepared.put(key, (prepared, {"features and matches": time.perf_counter() - start}))
         return known
 

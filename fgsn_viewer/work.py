@@ -17,7 +17,7 @@ from core.images import limit_size, read_image
 from core.records import ImageData, Localization, PairMatches, Progress, Scene
 from core.scene.colmap import folder_of_files
 from core.scene.sightings import matches_seen_in
-from fgsn_viewer.agreement import PairAgreement, label_kappa
+from fgsn_viewer.agreement import PairAgreement
 from fgsn_viewer.bootstrap import Pipelines
 from fgsn_viewer.known_points import KnownPoints, known_points
 from fgsn_viewer.labelling import Labelling
@@ -164,7 +164,7 @@ class Workbench:
         if points is not None and len(points) and query_labels.num_labels == reference_labels.num_labels:
             labels = reference_labels.at(points.points_ref), query_labels.at(points.points_query)
             stats = self.pipelines.consistency(*labels, query_labels.num_labels)
-            yield Found("consistency", PairAgreement(stats, points.source, label_kappa(stats)))
+            yield Found("consistency", PairAgreement(stats, points.source, self.pipelines.label_kappas(stats)))
 
 
 def best_reference(scene: Scene, localization: Localization) -> ImageData | None:

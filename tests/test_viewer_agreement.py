@@ -10,11 +10,11 @@ import pytest
 from PySide6.QtCore import Qt
 from viewer_fakes import toy_scene
 
-from core.engine.consistency import consistency_at_points
+from core.engine.consistency import consistency_at_points, label_kappas
 from core.mapping.visibility import point_visibility
 from core.records import Correspondences, LabelMap
 from core.scene.correspondences import write_correspondences
-from fgsn_viewer.agreement import PairAgreement, label_kappa
+from fgsn_viewer.agreement import PairAgreement
 from fgsn_viewer.known_points import known_points
 from fgsn_viewer.tables import label_rows
 from fgsn_viewer.views.label_table import KAPPA, LabelTable
@@ -24,7 +24,7 @@ COLORS = np.full((4, 3), 120, np.uint8)
 
 def agreement_of(a, b, num_labels=4):
     stats = consistency_at_points(a, b, num_labels)
-    return PairAgreement(stats, "that are inliers", label_kappa(stats))
+    return PairAgreement(stats, "that are inliers", label_kappas(stats))
 
 
 def cohen(a, b):

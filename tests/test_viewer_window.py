@@ -18,6 +18,7 @@ from viewer_fakes import Calls, toy_pipelines, toy_scene, write_images
 
 from core.errors import InputError, SceneError
 from core.evaluation.recall import OUTCOME_MARKS
+from fgsn_viewer import display
 from fgsn_viewer.app import ErrorRelay, build_shell
 from fgsn_viewer.bootstrap import UnsuitableQt, check_qt, native_order
 from fgsn_viewer.settings import Settings
@@ -38,7 +39,7 @@ class Window:
         self.scene = toy_scene(root / "scene")
         pipelines = toy_pipelines(self._open, self.calls, networks)
         self.settings = Settings(QSettings(str(root / "settings.ini"), QSettings.Format.IniFormat))
-        self.shell = build_shell(self.settings, lambda: pipelines, demo=demo)
+        self.shell = build_shell(self.settings, lambda: pipelines, demo=demo, runs=root / "runs")
         self.window, self.state, self.controller = self.shell.window, self.shell.state, self.shell.controller
         self.window.view3d.animated = False
         self.window.resize(1400, 900)
@@ -521,3 +522,129 @@ def test_the_3d_view_survives_being_floated(tmp_path):
     command = [sys.executable, "-c", FLOAT, str(ROOT / "tests"), str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_method_box_localizes_and_every_answer_stands_beside_the_others(window):
+    view = window().open()
+    box = view.window.header.method
+    box.setCurrentText("ssmc")
+    box.activated.emit(box.currentIndex())
+    view.wait()
+    assert view.state.localization.result.method == "ssmc"
+    assert view.window.methods.methods() == ["p3p", "ssmc"]
+    assert [pose.method for pose in view.window.view3d.content.poses] == ["p3p"]
+    assert view.window.view3d.content.estimate_style[0] == "ssmc"
+    assert view.window.actions_.methods["ssmc"].isChecked()
+    view.window.methods.method_chosen.emit("p3p")
+    view.wait()
+    assert box.currentText() == "p3p"
+    assert [pose.method for pose in view.window.view3d.content.poses] == ["ssmc"]
+
+
+def test_kinds_of_matches_are_shown_alike_in_the_table_and_in_the_images(window):
+    view = window().open()
+    view.controller.localizing.select_method("ssmc")
+    view.wait()
+    boxes = view.window.matches.filter.boxes
+    dropped = int((view.controller.match_rows().kinds == display.DROPPED).sum())
+    assert boxes[display.DROPPED].text() == f"{dropped} dropped"
+    boxes[display.DROPPED].click()
+    view.wait()
+    layer = view.window.compare.canvas.matches
+    assert display.DROPPED not in layer.kinds[layer.shown()]
+    assert view.window.matches.model.rowCount() == len(view.controller.match_rows()) - dropped
+    view.window.compare.toolbar._outliers.click()
+    view.wait()
+    assert not boxes[display.OUTLIER].isChecked()
+
+
+def test_a_sequence_is_followed_and_its_moments_are_the_queries(window):
+    view = window().open()
+    view.controller.localizing.select_method("pfsl")
+    view.wait()
+    assert "follows the whole condition" in view.window.pose.hint
+    view.window.header.localize.click()
+    view.wait()
+    view3d = view.window.view3d
+    assert not view3d.moments.isHidden()
+    assert len(view3d.content.moment.centers) == 20
+    with view.qtbot.waitSignal(view3d.moment_chosen):
+        view3d.moments.slider.setValue(1)
+    view.wait()
+    assert view.state.query.name == "snow/0001.png"
+    assert view3d.content.truth is not None
+    view.controller.localizing.select_method("p3p")
+    view.wait()
+    assert view3d.moments.isHidden()
+    assert view3d.content.moment is None
+
+
+def test_the_circle_of_a_selected_match_is_shown_with_its_best_place_in_words(window):
+    view = window().open()
+    view.controller.localizing.select_method("gsmc")
+    view.wait()
+    view.controller.select_match(1)
+    view.wait()
+    assert view.window.view3d.content.circle is not None
+    assert any(text.startswith("score 2.0 at 0°, 12 points") for text in view.window.selection.texts())
+    view.controller.select_match(None)
+    view.wait()
+    assert view.window.view3d.content.circle is None
+
+
+def test_running_all_queries_fills_the_evaluation_and_a_point_opens_its_query(window):
+    view = window().open()
+    view.window.actions_.run_all.trigger()
+    view.wait()
+    panel = view.window.evaluation
+    assert panel.hint == ""
+    assert panel.table.rowCount() == 3  # snow, night and all
+    panel.query_chosen.emit("night/0000.png", "p3p")
+    view.wait()
+    assert view.state.query.name == "night/0000.png"
+
+
+def test_results_that_were_opened_get_room_and_can_be_left_again(window, tmp_path):
+    view = window().open()
+    view.calls.evaluation = list(view.state.rows)
+    view.controller.localizing.open_evaluation(tmp_path)
+    view.wait()
+    assert str(tmp_path) in view.window.evaluation._source.text()
+    assert view.window.docks["3D"].isHidden()
+    view.window.evaluation.close_.click()
+    view.wait()
+    assert "this session" in view.window.evaluation._source.text()
+
+
+def test_the_worst_labels_are_marked_in_both_images_by_one_switch(window):
+    view = window().open()
+    labels = view.window.labels
+    assert labels.agreement.text().startswith("kappa ")
+    labels.mark.click()
+    view.wait()
+    assert view.state.overlay.unstable
+    assert view.window.compare.canvas.style_now.marked == view.state.consistency.least_consistent()
+    assert view.window.compare.strip.text() == view.state.consistency.mark_hint()
+    labels.mark.click()
+    view.wait()
+    assert view.window.compare.canvas.style_now.marked == ()
+
+
+def test_training_on_the_scene_ends_in_a_network_that_labels_it(window):
+    view = window().open()
+    view.calls.training_gate.set()
+    view.window.actions_.train.trigger()
+    view.wait()
+    dialog = view.window.dialogs.training
+    assert dialog.isVisible()
+    assert dialog.network.currentText() == "toy"
+    dialog.start.click()
+    view.wait()
+    assert set(dialog.plot.names) == {"L_class", "L_corr"}
+    dialog.use.click()
+    view.wait()
+    assert view.state.network.name == "scene, run 1"
+    assert "network: scene, run 1" in view.window.status._network.text()
+    checked = [action.text() for action in view.window.actions_.network.actions() if action.isChecked()]
+    assert checked == ["scene, run 1"]
+    dialog.close()

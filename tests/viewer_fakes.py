@@ -185,7 +185,7 @@ def toy_refused(query: ImageData, reason: str, method: str) -> Localization:
     return Localization(query, features, Matches2D3D(pixels, none, none, none, pixels, none), result)
 
 
-def toy_follow(queries, scene_map: SceneMap, labels_of, statistics):
+def toy_follow(queries, scene_map: SceneMap, labels_of, statistics, found_by=None):
     """Particles around every true pose; the last query is lost."""
     for index, query in enumerate(queries):
         assert labels_of(query).vocabulary == "toy"
@@ -272,7 +272,7 @@ def toy_train(calls: Calls, weights: str, config: ToyTraining, out: Path):
 
 
 def toy_pipelines(open_scene: Callable[[Path], Scene], calls: Calls, networks: tuple[str, ...] = ("toy",)) -> Pipelines:
-    from core.engine.consistency import consistency_at_points
+    from core.engine.consistency import consistency_at_points, label_kappas
     from core.scene.map_file import load_labels
     from core.scene.pair import open_pair
 
@@ -280,7 +280,10 @@ def toy_pipelines(open_scene: Callable[[Path], Scene], calls: Calls, networks: t
         calls.networks.append(str(name))
         return FakeSegmenter()
 
-    def prepare(query, scene_map, image=None):
+    def retriever(scene_map, always):
+        yield Progress("toy retriever", 0.5)
+
+    def prepare(query, scene_map, image, found_by):
         calls.prepared.append(query.name)
         yield Progress("toy keypoints", 0.1)
         while not calls.gate.wait(0.01):
@@ -322,6 +325,7 @@ def toy_pipelines(open_scene: Callable[[Path], Scene], calls: Calls, networks: t
         load_segmenter=load_segmenter,
         label_statistics=lambda path: None,
         method_names=lambda: tuple(STYLES),
+        retriever=retriever,
         prepare=prepare,
         solve=solve,
         refuse=toy_refused,
@@ -332,6 +336,7 @@ def toy_pipelines(open_scene: Callable[[Path], Scene], calls: Calls, networks: t
         match_pair=match_pair,
         explain=lambda localization, scene_map: ToyAutopsy(),
         consistency=consistency_at_points,
+        label_kappas=label_kappas,
         pair_data=pair_data,
         training_presets=lambda: ({"Toy": ToyTraining(), "Long": ToyTraining(num_clusters=99)}, {"mode": ("slow", "quick")}),
         train=lambda weights, data, config, out, seed: toy_train(calls, weights, config, out),

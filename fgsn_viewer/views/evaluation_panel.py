@@ -43,7 +43,9 @@ class EvaluationPanel(QWidget):
         parts = QSplitter(Qt.Orientation.Horizontal, handleWidth=4)
         for part in (self.curves, self.table, self.scatter):
             parts.addWidget(part)
-        parts.setSizes([240, 480, 240])
+        parts.setSizes([240, 720, 240])
+        for index, stretch in enumerate((1, 2, 1)):
+            parts.setStretchFactor(index, stretch)
         self._body = Emptiable(parts)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)

@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
 from core.evaluation.recall import OUTCOME_MARKS
 from core.records import Localization, PairMatches
 from fgsn_viewer.agreement import PairAgreement
+from fgsn_viewer.methods import is_sequence
 from fgsn_viewer.views.common import NUMBER, OUTCOME_WORDS, Emptiable, outcome_color, quiet_label, tabular_font
 from fgsn_viewer.views.error_histogram import ErrorHistogram
 
@@ -78,7 +79,7 @@ class PosePanel(QWidget):
         row.setSpacing(32)
         left = QVBoxLayout()
         left.setSpacing(4)
-        steps = QWidget()
+        steps = self._steps = QWidget()
         steps.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         funnel = QHBoxLayout(steps)
         funnel.setContentsMargins(0, 0, 0, 0)
@@ -115,6 +116,8 @@ class PosePanel(QWidget):
         """Show the numbers of one query; ``word`` is its outcome, ``cause`` the sentence that explains it."""
         result, stats = done.result, done.result.stats
         self._show_funnel(f"{len(done.features):,}", len(done.matches), stats.num_inliers, TIPS["inliers"])
+        by_labels = is_sequence(result.method)  # no matches to count
+        self._steps.setVisible(not by_labels)
         if result.failure:
             verdict = f"No pose: {result.failure}"
         else:
@@ -122,13 +125,16 @@ class PosePanel(QWidget):
         self._evidence.setVisible(bool(cause))
         shown = "" if cause in verdict else f"\n{cause[:1].upper()}{cause[1:]}"
         self._show_verdict("failed" if result.failure else word, verdict + shown)
-        self.histogram.set_errors(None if result.failure else result.reproj_errors_px, result.config.get("max_error_px", 0.0))
+        self.histogram.set_errors(
+            None if result.failure or by_labels else result.reproj_errors_px, result.config.get("max_error_px", 0.0)
+        )
         rows = _error_rows(done) + _pose_rows(done) + _agreement_rows(agreement)
         self._fill(rows)
 
     def set_pair(self, pair: PairMatches, agreement: PairAgreement | None, why_no_pose: str) -> None:
         """Show the numbers of two images that were matched to each other; ``why_no_pose`` says why there is no pose."""
         inliers = int(pair.inlier_mask.sum())
+        self._steps.show()
         keypoints = " + ".join(f"{count:,}" for count in pair.num_keypoints)
         self._show_funnel(keypoints, len(pair.scores), inliers, TIPS["pair inliers"])
         self._evidence.hide()
@@ -207,14 +213,15 @@ def _error_rows(done: Localization) -> list[tuple[str, str, str, str]]:
 
 def _pose_rows(done: Localization) -> list[tuple[str, str, str, str]]:
     result, stats = done.result, done.result.stats
-    rows = [_ratio(stats.num_inliers, len(done.matches))]
+    rows = [] if is_sequence(result.method) else [_ratio(stats.num_inliers, len(done.matches))]
     if result.inlier_mask.any():
         errors = sorted(result.reproj_errors_px[result.inlier_mask])
         rows.append(("reprojection error, median", f"{errors[len(errors) // 2]:.2f}", "px", "reprojection error"))
     if result.cam_from_world is not None:
         x, y, z = result.cam_from_world.center()
         rows.append(("camera centre x, y, z", f"{x:.2f}, {y:.2f}, {z:.2f}", "m", "camera centre"))
-    rows.append(("iterations + refinements", f"{stats.num_iterations:,} + {stats.num_refinements:,}", "", "iterations"))
+    if not is_sequence(result.method):
+        rows.append(("iterations + refinements", f"{stats.num_iterations:,} + {stats.num_refinements:,}", "", "iterations"))
     rows.append(("method, seed", f"{result.method}, {result.seed}", "", "method"))
     return rows
 

@@ -65,7 +65,7 @@ def paint_circle(view: WorldPainter, content: Scene3DContent) -> None:
     view.ring(circle.positions[best], QColor(*display3d.score_colors(circle.scores)[best].tolist()))
     if content.selected_point is not None:
         ray = np.stack([content.positions[content.selected_point], circle.positions[best]])
-        view.lines(ray[None].astype(np.float64), QColor(253, 231, 37, 160), 1.2, (4, 3))
+        view.lines(ray[None].astype(np.float64), QColor(palette.BEST_SCORE), 1.2, (4, 3))
 
 
 def paint_moment(view: WorldPainter, content: Scene3DContent) -> None:
@@ -180,6 +180,8 @@ def _paint_legend(painter: QPainter, content: Scene3DContent, width: float, heig
     name, color, dashes = content.estimate_style
     entries += [(color, dashes, name)] if content.estimate is not None else []
     entries += [(palette.TRUTH, (), "truth")] if content.truth is not None else []
+    if content.circle is not None:
+        entries += [(palette.BEST_SCORE, (), f"best of the circle: {content.circle.scores.max():.1f}")]
     metrics = painter.fontMetrics()
     x = width - 8.0
     for color, dashes, text in reversed(entries):
