@@ -129,18 +129,22 @@ def run(plan: Plan, labellings: tuple[Labelling, ...]) -> Generator[Progress, No
     """Do all stages; return everything that the text needs."""
     started = time.perf_counter()
     tuning_paths = yield from write_scenes(plan.tuning, plan.work / "scenes")
-    tried = yield from evaluate(job(plan, tuning_paths, tuning.variants(plan.quick), ()), plan.work / "tuning", plan.workers)
-    ranking = tuning.ranked(tried.rows, plan.quick)
-    config = ranking[0].setting.config()
+    labels = labellings[min(1, len(labellings) - 1)].name
+    tuning_job = job(plan, tuning_paths, tuning.variants(plan.quick, labels), labellings)
+    tried = yield from evaluate(tuning_job, plan.work / "tuning", plan.workers)
+    rankings = {f"ssmc {name}".strip() if name else "p3p": tuning.ranked(tried.rows, plan.quick, name) for name in ("", labels)}
+    plain, semantic = (ranking[0].setting.config() for ranking in rankings.values())
     test_paths = yield from write_scenes(plan.test, plan.work / "scenes")
-    studied = sensitivity_variants(config, labellings)
-    variants = method_variants(config, labellings) + (studied[3:4] if plan.quick else studied) + outside_variants(config)
+    studied = sensitivity_variants(semantic, labellings)
+    variants = (
+        method_variants(plain, semantic, labellings) + (studied[3:4] if plan.quick else studied) + outside_variants(plain)
+    )
     test_job = job(plan, test_paths, variants, labellings)
     found = yield from evaluate(test_job, plan.work / "test", plan.workers)
     yield from write_evaluation(plan.work / "test", found, test_job)
-    real, notes = yield from _photographs(plan, config, labellings)
+    real, notes = yield from _photographs(plan, method_variants(plain, semantic, labellings), labellings)
     return Study(
-        ranking=ranking,
+        rankings=rankings,
         rows=found.rows,
         real_rows=real,
         real_notes=notes,
@@ -155,12 +159,12 @@ def run(plan: Plan, labellings: tuple[Labelling, ...]) -> Generator[Progress, No
 
 
 def _photographs(
-    plan: Plan, config: LocalizerConfig, labellings: tuple[Labelling, ...]
+    plan: Plan, variants: tuple[Variant, ...], labellings: tuple[Labelling, ...]
 ) -> Generator[Progress, None, tuple[tuple[QueryRow, ...], list[str]]]:
     paths, notes = yield from write_real_scenes(plan.photographs, plan.work / "photographs")
     if not paths:
         return (), notes
-    real_job = job(plan, tuple(paths), method_variants(config, labellings), labellings)
+    real_job = job(plan, tuple(paths), variants, labellings)
     found: Evaluation = yield from evaluate(real_job, plan.work / "real", plan.workers)
     yield from write_evaluation(plan.work / "real", found, real_job)
     return found.rows, notes
@@ -170,13 +174,17 @@ def job(plan: Plan, scenes: tuple[Path, ...], variants: tuple[Variant, ...], lab
     return Job(scenes, variants, labellings, plan.work / "labels", plan.seed)
 
 
-def method_variants(config: LocalizerConfig, labellings: Sequence[Labelling]) -> tuple[Variant, ...]:
-    """Plain P3P as tuned, and every method with every network at the same settings."""
-    made = [Variant("p3p", config)]
-    made += [
-        Variant(method, replace(config, method=method), labelling.name) for method in LABEL_METHODS for labelling in labellings
+def method_variants(plain: LocalizerConfig, semantic: LocalizerConfig, labellings: Sequence[Labelling]) -> tuple[Variant, ...]:
+    """Plain P3P as tuned, and every method with every network as SSMC was tuned."""
+    made = [
+        Variant(method, replace(semantic, method=method), labelling.name)
+        for method in LABEL_METHODS
+        for labelling in labellings
     ]
-    return tuple(made)
+    same = replace(semantic, method=plain.method)
+    if same != plain:
+        made.insert(0, Variant("p3p, set as SSMC", same))
+    return (Variant("p3p", plain), *made)
 
 
 def sensitivity_variants(config: LocalizerConfig, labellings: Sequence[Labelling]) -> tuple[Variant, ...]:

@@ -20,7 +20,7 @@ _SENSITIVITY = "gsmc, oracle"
 class Study:
     """Everything that the benchmark found. ``num_labels`` of the networks by name, coarse first."""
 
-    ranking: Sequence[Tried]
+    rankings: Mapping[str, Sequence[Tried]]
     rows: Sequence[QueryRow]
     real_rows: Sequence[QueryRow]
     real_notes: Sequence[str]
@@ -41,7 +41,7 @@ def seasons_text(study: Study, command: str, machine: str) -> str:
     parts = [
         "# Localization across seasons: what labels add",
         _setup(study, command, machine),
-        "## Plain P3P, tuned first",
+        "## Tuned first",
         _tuning(study),
         "## Changed conditions, all methods",
         _main(changed, study.num_labels),
@@ -64,7 +64,7 @@ def _setup(study: Study, command: str, machine: str) -> str:
     lines = [
         f"    {command}",
         "",
-        f"Rendered worlds of seeds that nothing was trained on (test: {study.seeds['test']}; tuning of plain P3P: "
+        f"Rendered worlds of seeds that nothing was trained on (test: {study.seeds['test']}; tuning: "
         f"{study.seeds['tuning']}); {study.difficulty}. Conditions: {', '.join(study.conditions)}; the map is of overcast. "
         f"{queries} test queries, seed {study.seed}. {machine}; {study.seconds / 60:.0f} minutes in this run, without what was "
         "finished before.",
@@ -77,12 +77,18 @@ def _setup(study: Study, command: str, machine: str) -> str:
 
 
 def _tuning(study: Study) -> str:
-    best = study.ranking[0]
-    shown = list(study.ranking[:5]) + [one for one in study.ranking[-1:] if one not in study.ranking[:5]]
+    return "\n\n".join(_tuning_table(name, ranking) for name, ranking in study.rankings.items())
+
+
+def _tuning_table(name: str, ranking: Sequence[Tried]) -> str:
+    """The best five settings and the worst."""
+    best = ranking[0].setting.name
+    shown = list(ranking[:5]) + [one for one in ranking[-1:] if one not in ranking[:5]]
     body = [[one.setting.name, *(f"{share:.1f}" for share in one.recall)] for one in shown]
+    what = "plain P3P and the other libraries" if name == "p3p" else "everything that uses labels"
     words = (
-        f"{len(study.ranking)} settings on the tuning worlds, changed conditions, mean over kinds; the best is taken for every "
-        f"method below: {best.setting.name}. First five and the worst:"
+        f"{name}: {len(ranking)} settings on the tuning worlds, changed conditions, mean over kinds. Taken below for {what}: "
+        f"{best}. First five and the worst:"
     )
     return f"{words}\n\n{_table(['setting', '0.25 m, 2°', '0.5 m, 5°', '5 m, 10°'], body)}"
 
@@ -94,7 +100,8 @@ def _main(changed: Sequence[TableRow], num_labels: Mapping[str, int]) -> str:
         own = {row.kind: row for row in changed if row.line == line}
         first = next(iter(own.values()))
         cells = [_cell(own[kind], num_labels) if kind in own else "" for kind in kinds]
-        ratios = [f"{100 * (own[kind].inlier_ratio_after or 0):.0f}" if kind in own else "" for kind in kinds]
+        known = [own[kind].inlier_ratio_after for kind in kinds if kind in own]
+        ratios = [f"{100 * ratio:.0f}" for ratio in known if ratio is not None]
         seconds = sum(row.seconds_per_query for row in own.values()) / len(own)
         body.append([first.method, first.labels, *cells, " / ".join(ratios), f"{seconds:.2f}"])
     counts = [f"{kind} ({max(row.num_queries for row in changed if row.kind == kind)})" for kind in kinds]

@@ -1,9 +1,12 @@
-"""Make plain P3P RANSAC as good as it gets before anything is compared with it: on other worlds than the test's."""
+"""Make plain P3P RANSAC as good as it gets before anything is compared with it, on other worlds than the test's.
+
+What uses labels gets the same care: the same grid for SSMC on the same worlds, and its best setting for all of them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 
 from core.evaluation.job import Variant
@@ -31,11 +34,11 @@ class Setting:
         order = "PROSAC" if self.progressive else "uniform"
         return f"ratio {self.ratio:g}, {self.max_error_px:g} px, {self.min_inliers} inliers, {order}"
 
-    def config(self) -> LocalizerConfig:
+    def config(self, method: str = "p3p") -> LocalizerConfig:
         ransac = RansacConfig(
             max_error_px=self.max_error_px, min_inliers=self.min_inliers, progressive=self.progressive, max_iterations=10_000
         )
-        return LocalizerConfig(matching=MatchConfig(ratio=self.ratio), ransac=ransac, method="p3p")
+        return LocalizerConfig(matching=MatchConfig(ratio=self.ratio), ransac=ransac, method=method)
 
 
 def settings(quick: bool = False) -> Iterator[Setting]:
@@ -44,8 +47,11 @@ def settings(quick: bool = False) -> Iterator[Setting]:
     return (Setting(*values) for values in product(*grid))
 
 
-def variants(quick: bool = False) -> tuple[Variant, ...]:
-    return tuple(Variant(setting.name, setting.config()) for setting in settings(quick))
+def variants(quick: bool = False, labels: str = "") -> tuple[Variant, ...]:
+    """Plain P3P at every setting, and SSMC where ``labels`` names a network."""
+    plain = [Variant(setting.name, setting.config()) for setting in settings(quick)]
+    semantic = [Variant(setting.name, setting.config("ssmc"), labels) for setting in settings(quick) if labels]
+    return (*plain, *semantic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +62,12 @@ class Tried:
     recall: tuple[float, float, float]
 
 
-def ranked(rows: Sequence[QueryRow], quick: bool = False) -> list[Tried]:
-    """All settings, best first: by recall at (0.5 m, 5 deg), then at (0.25 m, 2 deg)."""
-    table = [row for row in rows_by_kind(rows) if row.condition == CHANGED] or rows_by_kind(rows)
+def ranked(rows: Sequence[QueryRow], quick: bool = False, labels: str = "") -> list[Tried]:
+    """All settings of plain P3P, or of SSMC with a network, best first: by recall at (0.5 m, 5 deg), then (0.25 m, 2 deg)."""
+    pooled = [row for row in rows_by_kind(rows) if row.labels == labels]
+    table = [row for row in pooled if row.condition == CHANGED] or pooled
     tried = []
     for setting in settings(quick):
         own = [row.recall for row in table if row.method == setting.name]
         tried.append(Tried(setting, tuple(sum(recall[k] for recall in own) / max(1, len(own)) for k in range(3))))
     return sorted(tried, key=lambda one: (-one.recall[1], -one.recall[0]))
-
-
-def with_method(config: LocalizerConfig, method: str) -> LocalizerConfig:
-    """The tuned settings for another method: nothing is tuned for that."""
-    return replace(config, method=method)

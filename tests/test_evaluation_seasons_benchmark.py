@@ -46,6 +46,16 @@ def test_the_best_setting_of_plain_p3p_is_the_one_that_finds_most_changed_querie
     assert len(list(tuning.settings())) == 72
 
 
+def test_plain_p3p_is_also_measured_as_the_others_are_set(tmp_path):
+    labelling = Labelling("a", "stripes", 8, "a", StripeLabels(tmp_path))
+    loose, strict = (tuning.Setting(ratio, 8.0, 4, True).config for ratio in (0.95, 0.8))
+    plain, same, ssmc, *_ = seasons.method_variants(strict(), loose("ssmc"), [labelling])
+    assert (plain.id, same.id, ssmc.id) == ("p3p", "p3p, set as SSMC", "ssmc/a")
+    assert [variant.config.method for variant in (plain, same, ssmc)] == ["p3p", "p3p", "ssmc"]
+    assert [variant.config.matching.ratio for variant in (plain, same, ssmc)] == [0.8, 0.95, 0.95]
+    assert seasons.method_variants(strict(), strict("ssmc"), [labelling])[1].id == "ssmc/a"
+
+
 @pytest.fixture
 def toy_worlds(tmp_path, monkeypatch):
     """Every scene that the benchmark asks for is a toy street; every network labels by stripes."""
@@ -85,7 +95,7 @@ def test_a_quick_run_writes_the_whole_text(toy_worlds, capsys):
     text = out.read_text(encoding="utf-8")
     titles = [line for line in text.splitlines() if line.startswith("## ")]
     assert titles == [
-        "## Plain P3P, tuned first",
+        "## Tuned first",
         "## Changed conditions, all methods",
         "## Who wins, on the same queries",
         "## By condition, at (0.5 m, 5°)",
@@ -93,7 +103,9 @@ def test_a_quick_run_writes_the_whole_text(toy_worlds, capsys):
         "## Other libraries on the same matches",
         "## Photographs",
     ]
-    assert "test: urban 70000 to 70000; tuning of plain P3P: urban 60000 to 60000" in text
+    assert "test: urban 70000 to 70000; tuning: urban 60000 to 60000" in text
+    assert "p3p: 4 settings on the tuning worlds" in text
+    assert "ssmc a-100: 4 settings on the tuning worlds" in text
     for line in ("| p3p |  |", "| ssmc | a-100 |", "| pfsl | a-19 |", "| ssmc a-19 → ssmc a-100 | urban |", "| PoseLib |"):
         assert line in text
     assert "| gsmc, oracle +- 5 deg, 0 m a-100 |" in text
