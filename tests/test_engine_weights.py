@@ -97,7 +97,7 @@ def test_a_failed_save_leaves_the_old_file_as_it_was(tmp_path, monkeypatch):
     path = tmp_path / "own.safetensors"
     save_network(path, network, tiny_info())
     before = path.read_bytes()
-    monkeypatch.setattr("core.engine.weights.save_file", lambda *_, **__: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr("pathlib.Path.write_bytes", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(InputError, match=r"own\.safetensors: cannot be written"):
         save_network(path, network, tiny_info())
     assert path.read_bytes() == before
