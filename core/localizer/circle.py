@@ -9,6 +9,7 @@ import numpy as np
 from core.geometry import Array, Camera
 from core.records import Matches2D3D, PointVisibility, QueryPrior, SceneMap
 
+_PIXEL_DEG, _POINT_M = 0.2, 0.05  # what keypoints and map points err by, however exact gravity and height are
 _STEEPEST = np.radians(89.5)
 
 
@@ -58,8 +59,9 @@ def circles_of_matches(
 ) -> Circles:
     """Find the circle of each match from the elevation of its ray and the height of its point over the camera.
 
-    Stated errors of gravity and height (twice each) leave a range of radii; the one taken is the nearest to the exact
-    one from where the point's distance is one that it was mapped from, with slack. Without any it cannot be right.
+    Errors of gravity and height (twice each), as stated but not below what keypoints and map points err by, leave a range
+    of radii. The one taken is the nearest to the exact one from where the point's distance is one that it was mapped from,
+    with slack. Without any the match cannot be right.
     """
     turn = upright(down)
     points = scene_map.points3D[matches.point_ids] @ turn.T
@@ -92,7 +94,8 @@ def _radii(rise: Array, elevation: Array, prior: QueryPrior) -> tuple[Array, Arr
 
     The quotient of two intervals, where it is positive: NaN where it never is; the exact one is infinite beyond them.
     """
-    tilt, lift = 2 * np.radians(prior.gravity_error_deg), 2 * prior.height_error_m
+    tilt = 2 * np.radians(max(prior.gravity_error_deg, _PIXEL_DEG))
+    lift = 2 * max(prior.height_error_m, _POINT_M)
     slope, least, most = (np.tan(np.clip(elevation + by, -_STEEPEST, _STEEPEST)) for by in (0.0, -tilt, tilt))
     above = (rise + lift > 0) & (most > 0)
     below = (rise - lift < 0) & (least < 0)

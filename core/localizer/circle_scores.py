@@ -19,7 +19,8 @@ from core.localizer.label_plane import LabelPlane
 
 _BLOCK = {"cpu": 1 << 19, "cuda": 1 << 24}  # matches x points, or arcs x places, at a time
 _MIN_DEPTH_M = 0.1
-_WIDTHS = (2, 4, 8, 16, 32, 64, 128)
+_ROUNDING = 2e-6  # of f32
+_WIDTHS = (2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,8 +98,7 @@ class _Work:
 
     def add(self, rows: Tensor) -> None:
         """Add the arcs of the matches ``rows`` (B,)."""
-        match, point = self._near_pairs(rows)
-        first, count = self._arcs(match, point)
+        match, point, first, count = self._arcs(*self._near_pairs(rows))
         for low, high in zip((0, *_WIDTHS), (*_WIDTHS, self.num_angles)):
             chosen = ((count > low) & (count <= high)).nonzero()[:, 0]
             steps = torch.arange(min(high, self.num_angles), device=self.device)
@@ -123,38 +123,81 @@ class _Work:
         left = squared - self.lift**2
         return torch.where(left >= 0, left.clamp_min(0).sqrt() * (1.001 if none < 0 else 0.999), none)
 
-    def _arcs(self, match: Tensor, point: Tensor) -> tuple[Tensor, Tensor]:
-        """First place and number of places of each pair's arc: from a point (rho, theta) in a circle of radius R, the ray
-        of azimuth a meets it at the angle a + asin(rho / R sin(theta - a)).
+    def _arcs(self, match: Tensor, point: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Cut each pair's places down to arcs: match, point, first place and number of places of each.
+
+        The cone: from a point (rho, theta) in a circle of radius R, the ray of azimuth a meets it at the angle
+        a + asin(rho / R sin(theta - a)). The distances: R^2 + rho^2 + lift^2 - 2 R rho cos(angle - theta) lies between two
+        squares, which leaves an arc on either side of theta.
         """
         offset = self.points[point] - self.center[match]
-        ratio = offset.norm(dim=1) / self.radius[match]
+        rho, radius = offset.norm(dim=1), self.radius[match]
         theta = torch.atan2(offset[:, 1], offset[:, 0])
-        spread = self.spread[point]
-        azimuth = self.azimuth[point]
-        begin, end = (a + torch.asin((ratio * torch.sin(theta - a)).clamp(-1, 1)) for a in (azimuth - spread, azimuth + spread))
+        spread, azimuth = self.spread[point], self.azimuth[point]
+        begin, end = (
+            a + torch.asin((rho / radius * torch.sin(theta - a)).clamp(-1, 1)) - theta
+            for a in (azimuth - spread, azimuth + spread)
+        )
+        turn = torch.round((begin + end) / (4 * np.pi)) * 2 * np.pi
+        around = spread >= np.pi
+        begin, end = torch.where(around, -np.pi, begin - turn), torch.where(around, np.pi, end - turn)
+        inner, outer = self._distance_arc(point, rho, radius)
+        whole = (begin < -np.pi - _ROUNDING) | (end > np.pi + _ROUNDING)  # over the seam: not cut
+        sides = [(torch.maximum(begin, inner), torch.minimum(end, outer))]
+        sides += [(torch.maximum(begin, -outer), torch.minimum(end, -inner))]
+        arcs = [(torch.where(whole, begin, sides[0][0]), torch.where(whole, end, sides[0][1]))]
+        arcs += [(torch.where(whole, 1.0, sides[1][0]), torch.where(whole, 0.0, sides[1][1]))]
+        one, two = (self._to_places(theta, begin, end) for begin, end in arcs)
+        two = self._without_shared(one, two)
+        some = [(count > 0).nonzero()[:, 0] for _, count in (one, two)]
+        columns = [(match[k], point[k], first[k], count[k]) for k, (first, count) in zip(some, (one, two))]
+        return tuple(torch.cat(parts) for parts in zip(*columns))
+
+    def _distance_arc(self, point: Tensor, rho: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
+        """Smallest and largest angle from theta at which the distance is one that the point is visible from."""
+        squared = radius**2 + rho**2 + self.lift[point] ** 2
+        twice, room = (2 * radius * rho).clamp_min(1e-6), _ROUNDING * squared
+        outer = torch.acos(((squared - self.far[point] - room) / twice - _ROUNDING).clamp(-1, 1))
+        inner = torch.acos(((squared - self.near[point] + room) / twice + _ROUNDING).clamp(-1, 1))
+        return inner, outer
+
+    def _to_places(self, theta: Tensor, begin: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
+        """First place and number of places of arcs from ``begin`` to ``end``, angles from theta."""
         step = 2 * np.pi / self.num_angles
-        first = torch.ceil(begin / step - 0.01)
-        count = (torch.floor(end / step + 0.01) - first + 1).clamp(0, self.num_angles)
-        count = torch.where(spread >= np.pi, float(self.num_angles), count)
+        first = torch.ceil((theta + begin) / step - 0.01)
+        count = (torch.floor((theta + end) / step + 0.01) - first + 1).clamp(0, self.num_angles)
         return first.long() % self.num_angles, count.int()
 
+    def _without_shared(self, one: tuple[Tensor, Tensor], two: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """The second of two arcs without the places at its ends that the first one has too."""
+        (first, count), (other, number) = one, two
+        both = (count > 0) & (number > 0)
+        begins = both & ((first + count - 1) % self.num_angles == other)
+        other, number = other + begins, number - begins.int()
+        ends = both & (number > 0) & ((other + number - 1) % self.num_angles == first)
+        return other % self.num_angles, number - ends.int()
+
     def _places(self, match: Tensor, point: Tensor, first: Tensor, count: Tensor, steps: Tensor) -> None:
-        """Test, project and add (n, S) places of arcs of at most S steps."""
-        place = (first[:, None] + steps) % self.num_angles
-        cos, sin = self.cos[place], self.sin[place]
+        """Test, project and add (n, S) places of arcs of at most S steps.
+
+        Squared distances and how far a place lies along the point's direction are linear in the cosine and sine of the
+        steps from the arc's first place.
+        """
         x, y = (self.points[point] - self.center[match]).unbind(1)
-        radius, lift = self.radius[match], self.lift[point]
-        along = x[:, None] * cos + y[:, None] * sin
-        squared = (radius**2 + x**2 + y**2 + lift**2)[:, None] - 2 * radius[:, None] * along
+        radius, lift, cos, sin = self.radius[match], self.lift[point], self.cos[first], self.sin[first]
         nx, ny, nz = self.direction[point].unbind(1)
-        facing = radius[:, None] * (nx[:, None] * cos + ny[:, None] * sin) - (nx * x + ny * y + nz * lift)[:, None]
+        ahead, aside = -2 * radius * (x * cos + y * sin), -2 * radius * (y * cos - x * sin)
+        turned = torch.stack([torch.ones_like(self.cos[steps]), self.cos[steps], self.sin[steps]])
+        squared = torch.stack([radius**2 + x**2 + y**2 + lift**2, ahead, aside], dim=1) @ turned
+        along, beside = radius * (nx * cos + ny * sin), radius * (ny * cos - nx * sin)
+        facing = torch.stack([-(nx * x + ny * y + nz * lift), along, beside], dim=1) @ turned
         seen = (squared > self.near[point, None]) & (squared < self.far[point, None]) & (steps < count[:, None])
-        seen &= facing >= self.cosine[point, None] * squared.clamp_min(0).sqrt()
+        seen &= facing >= squared.clamp_min_(0).sqrt_().mul_(self.cosine[point, None])
         pair, step = seen.nonzero(as_tuple=True)
-        place, along, lift, match, point = place[pair, step], along[pair, step], lift[pair], match[pair], point[pair]
-        side = x[pair] * sin[pair, step] - y[pair] * cos[pair, step]
-        self._project(match, point, place, torch.stack([radius[pair] - along, side, lift], dim=1))
+        place = (first[pair] + step) % self.num_angles
+        x, y, cos, sin = x[pair], y[pair], self.cos[place], self.sin[place]
+        towards = torch.stack([radius[pair] - x * cos - y * sin, x * sin - y * cos, lift[pair]], dim=1)
+        self._project(match[pair], point[pair], place, towards)
 
     def _project(self, match: Tensor, point: Tensor, place: Tensor, ahead: Tensor) -> None:
         """Add what points ``ahead`` (N, 3), towards, to the left and up from the camera, meet in the image."""

@@ -36,7 +36,7 @@ class GsmcConfig:
         10, minimum=0, maximum=100_000, help="a place from which fewer points are visible scores nothing"
     )
     tempering: float = setting(
-        0.1, minimum=0.0, maximum=1.0, help="what one point's evidence counts (soft): neighbours say much the same"
+        0.03, minimum=0.0, maximum=1.0, help="what one point's evidence counts (soft): neighbours say much the same"
     )
     device: str = setting("cpu", help="where to compute: cpu or cuda")
 
@@ -68,23 +68,23 @@ def gsmc_soft(given: MethodInput) -> Consistency:
 
 
 def _consistency(given: MethodInput, soft: bool) -> Consistency:
-    scores, visible, _ = _scores(given, soft)
+    scores, visible, circles = _scores(given, soft)
     best = scores.argmax(axis=1)
     rows = np.arange(len(best))
     return Consistency(
         keep=np.ones(len(best), bool),
-        weights=_drawing_weights(given, scores[rows, best], soft),
+        weights=_drawing_weights(given, scores[rows, best], np.isfinite(circles.radius), soft),
         best_angle_rad=2 * np.pi * best / given.config.gsmc.num_angles,
         num_visible=visible[rows, best],
     )
 
 
-def _drawing_weights(given: MethodInput, best: Array, soft: bool) -> Array:
+def _drawing_weights(given: MethodInput, best: Array, possible: Array, soft: bool) -> Array:
+    """The score itself (PAPER 3.4, step 6), or what it makes of the chance that labels and descriptors give a match."""
     if not soft:
         return best
-    config = given.config.gsmc
-    evidence = np.exp(np.clip((best - best.max(initial=0)) * config.tempering, -30, 0))
-    return np.where(best > 0, evidence * match_probabilities(given), 0)
+    evidence = np.exp(given.config.gsmc.tempering * (best - best.max(initial=0)))
+    return np.where(possible, evidence * match_probabilities(given), 0)
 
 
 def match_circle(match: int, given: MethodInput) -> CircleScores:

@@ -47,12 +47,20 @@ class Found:
 
 
 def lo_ransac(
-    estimator: Estimator, weights: Array, *, min_iterations: int, max_iterations: int, confidence: float, seed: int
+    estimator: Estimator,
+    weights: Array,
+    *,
+    min_iterations: int,
+    max_iterations: int,
+    confidence: float,
+    seed: int,
+    enough: int = 0,
 ) -> Found:
     """Find the model of lowest cost among samples drawn by ``weights`` (N,) >= 0; each new best is refined on its inliers.
 
     Stops when a sample of inliers of the best model would have been drawn with probability ``confidence``, which the
-    weights of the inliers decide, not their number.
+    weights of the inliers decide, not their number. A model of fewer than ``enough`` inliers is no reason to stop: where
+    the weights mislead, a few heavy data agree with each other soon, and the right ones come late.
     """
     rng = np.random.default_rng(seed)
     cumulative = np.cumsum(np.asarray(weights, np.float64))
@@ -66,7 +74,8 @@ def lo_ransac(
         if len(costs) and costs.min() < lowest:
             best, lowest, rounds = _polish(estimator, models[costs.argmin()], float(costs.min()))
             refinements += rounds
-            chance = sample_chance(weights, estimator.inliers(best), estimator.sample_size)
+            inliers = estimator.inliers(best)
+            chance = sample_chance(weights, inliers, estimator.sample_size) if inliers.sum() >= enough else 0.0
             needed = min(max_iterations, max(min_iterations, iterations_needed(chance, confidence)))
     return Found(best, lowest, iterations, refinements)
 

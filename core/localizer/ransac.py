@@ -147,6 +147,7 @@ def _weighted(
         max_iterations=config.max_iterations,
         confidence=config.confidence,
         seed=seed,
+        enough=config.min_inliers,
     )
     info = {"iterations": found.num_iterations, "refinements": found.num_refinements, "model_score": found.cost}
     if found.model is None or not np.isfinite(found.model).all():
