@@ -127,6 +127,9 @@ class Actions(QObject):
         self._network_group = QActionGroup(self)
         self.set_networks(())
         self.label_pair = self._add(menu, "Label this &pair", control.label_pair, tip="Label both images with the network")
+        self.label_map = self._add(
+            menu, "Label the ma&p", control.label_map, tip="Label the map's points with the network, for this session"
+        )
         self.train = self._add(
             menu, "&Train on this scene…", window.dialogs.show_training, tip="Learn labels that hold between its conditions"
         )
@@ -217,10 +220,11 @@ class Actions(QObject):
         self.recent.addAction("Clear list").triggered.connect(lambda _checked=False: self._window.clear_recent())
         self.recent.setEnabled(bool(entries))
 
-    def set_available(self, scene: bool, localizable: bool, waiting: bool, busy: bool) -> None:
+    def set_available(self, scene: bool, has_map: bool, localizable: bool, waiting: bool, busy: bool) -> None:
         """Enable what can be done now."""
         for action in (*self.scene_actions, self.label_pair, self.train, self.open_evaluation):
             action.setEnabled(scene)
+        self.label_map.setEnabled(has_map)
         for action in (self.run, self.run_condition, self.run_methods):
             action.setEnabled(localizable)
         self.run_all.setEnabled(waiting)

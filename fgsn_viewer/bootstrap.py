@@ -37,6 +37,7 @@ class Pipelines:
     load_labels: Callable[[Path, str], Any]
     available_weights: Callable[[], Mapping[str, Path]]
     load_segmenter: Callable[[Any], Any]
+    label_points: Callable[..., Generator]
     label_statistics: Callable[[Path], Any]
     method_names: Callable[[], Sequence[str]]
     retriever: Callable[..., Generator]
@@ -94,6 +95,7 @@ def core_pipelines() -> Pipelines:
         load_labels=_late("core.scene.map_file", "load_labels", heavy=False),
         available_weights=_late("core.engine.segmenter", "available_weights"),
         load_segmenter=_late("core.engine.segmenter", "load_segmenter"),
+        label_points=_late("core.mapping.labels", "segment_points"),
         label_statistics=_late("core.scene.label_statistics", "find_label_statistics", heavy=False),
         method_names=lambda: tuple(STYLES),
         retriever=_late("fgsn_viewer.localizer_calls", "retriever"),

@@ -15,6 +15,7 @@ from PySide6.QtCore import QObject, Signal
 from core.records import ImageData, Localization, Scene
 from fgsn_viewer.bootstrap import Pipelines, core_pipelines
 from fgsn_viewer.controllers.localizing import LocalizingController
+from fgsn_viewer.controllers.training import CHANNEL as TRAINING
 from fgsn_viewer.controllers.training import TrainingController
 from fgsn_viewer.localizing import can_localize
 from fgsn_viewer.state import ViewerState
@@ -205,6 +206,20 @@ class Controller(QObject):
         elif not self.tasks.is_busy("query"):
             self.examine()
 
+    def label_map(self) -> None:
+        """Label the map's points with the network in use, for this session, so that methods can compare with them."""
+        scene, network = self.state.scene, self.network
+        if scene is None or scene.map is None or network is None:
+            self._fail("labelling", Failure(f"No labels: {self.why_no_network() if scene and scene.map else 'no map is open'}"))
+            return
+        self.tasks.start(
+            "all",
+            lambda: self._bench.label_map(scene, network),
+            on_part=self._take_part,
+            on_result=lambda _: self.localizing.relabelled(),
+            on_failure=lambda failure: self._fail("labelling", failure),
+        )
+
     # localizing
 
     def localize(self) -> None:
@@ -243,10 +258,11 @@ class Controller(QObject):
         self.state.kinds = frozenset(kinds)
 
     def cancel(self) -> None:
-        """Stop whatever runs; what is shown stays."""
+        """Stop whatever runs; what is shown stays. A training goes on beside other work, and stops when it is all there is."""
         if not self.tasks.is_idle:
             self._note("cancelled")
-        self.tasks.cancel()
+        for channel in [name for name in self.tasks.channels if name != TRAINING] or self.tasks.channels:
+            self.tasks.cancel(channel)
 
     # one selection, shown everywhere
 

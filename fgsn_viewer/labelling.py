@@ -66,6 +66,13 @@ class Labelling:
             known = self._point_labels.put((scene, vocabulary), (found if fits else None,))
         return known[0]
 
+    def label_points(self, scene: Scene, network: str | Path) -> Steps:
+        """Label the map's points by their images; kept for this session. Return the PointLabels."""
+        segmenter = yield from self.segmenter(network)
+        labels = yield from finished(self.pipelines.label_points(scene.map, segmenter))
+        self._point_labels.put((scene, segmenter.vocabulary), (labels,))
+        return labels
+
     def map_for(self, scene: Scene, vocabulary: str) -> SceneMap:
         """The scene's map with its points' labels in a vocabulary, or with none."""
         labels = self.of_points(scene, vocabulary)

@@ -181,6 +181,11 @@ class Localizing:
         scene_map, statistics = self.labelling.map_for(scene, segmenter.vocabulary), self.labelling.statistics(network)
         yield Found("circle", self.pipelines.circle(answer.localization, scene_map, labels, statistics, match))
 
+    def forget_labelled(self) -> None:
+        """Drop everything that was made with labels."""
+        self._answers.drop_where(lambda key: bool(key[-1]))
+        self._tracks.drop_where(lambda _key: True)
+
     def forget(self, scene: Scene, query: ImageData, way: Way) -> None:
         """Drop the answer of a query, so that it is found anew."""
         self._answers.drop(_key(scene, query, way))

@@ -265,6 +265,7 @@ class MainWindow(QMainWindow):
         state, control = self.controller.state, self.controller
         self.actions_.set_available(
             scene=state.scene is not None,
+            has_map=state.scene is not None and state.scene.map is not None,
             localizable=control.can_localize_query(),
             waiting=bool(control.waiting_queries()),
             busy=not control.tasks.is_idle,

@@ -70,6 +70,11 @@ class TaskRunner(QObject):
     def is_idle(self) -> bool:
         return not self._running
 
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """The channels that have a task now."""
+        return tuple(self._newest)
+
     def is_busy(self, channel: str) -> bool:
         return channel in self._newest
 

@@ -79,6 +79,12 @@ class Workbench:
             except (OSError, ImageError):
                 yield image.name, None
 
+    def label_map(self, scene: Scene, network: str | Path) -> Steps:
+        """Label the map's points; yields Found("point_labels", PointLabels) and a note."""
+        labels = yield from self.labelling.label_points(scene, network)
+        yield Note(f"labelled the map with {labels.vocabulary}, for this session; `label` writes it into the map")
+        yield Found("point_labels", labels)
+
     def examine(self, request: Request) -> Steps:
         """Fill in everything about one query: images, pose or pair matches, reference, autopsy, labels, agreement."""
         query_image = yield from self._picture(request.query, "query_image")

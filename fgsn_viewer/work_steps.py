@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import threading
 from collections import OrderedDict
-from collections.abc import Generator, Hashable
+from collections.abc import Callable, Generator, Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +52,12 @@ class Cache:
     def drop(self, key: Hashable) -> None:
         with self._lock:
             self._items.pop(key, None)
+
+    def drop_where(self, chosen: Callable[[Any], bool]) -> None:
+        """Drop the values of all keys that are chosen."""
+        with self._lock:
+            for key in [key for key in self._items if chosen(key)]:
+                del self._items[key]
 
 
 def finished(made: Any) -> Steps:

@@ -148,6 +148,35 @@ def test_a_map_without_labels_is_a_failure_of_the_method_and_not_of_the_others(b
     assert bench.state.localization.result.failure is None
 
 
+def test_labelling_the_map_lets_methods_run_that_were_refused(bench, tmp_path):
+    bench.scene = replace(bench.scene, map=replace(bench.scene.map, labels=None), root=tmp_path / "other")
+    bench.controller.open([tmp_path / "other"])
+    bench.wait()
+    bench.select("ssmc")
+    assert bench.state.localization.result.failure
+    bench.controller.label_map()
+    bench.wait()
+    assert bench.state.point_labels.vocabulary == "toy"
+    assert bench.state.localization.result.failure is None
+    assert [row.failure for row in bench.state.rows if row.method == "ssmc"] == [None]
+    bench.select("p3p")
+    bench.select("ssmc")
+    assert bench.state.localization.result.failure is None
+
+
+def test_cancelling_other_work_leaves_a_training_alone(bench):
+    bench.controller.training.prepare(bench.scene)
+    bench.wait()
+    bench.controller.training.start("toy", "Toy", {})
+    bench.calls.gate.clear()
+    bench.controller.select_query("night/0000.png")
+    bench.controller.cancel()
+    assert bench.tasks.channels == ("training",)
+    bench.controller.cancel()
+    bench.wait()
+    assert bench.controller.training.state.phase == "stopped"
+
+
 def test_gsmc_scores_the_circle_of_the_match_that_is_selected(bench):
     bench.select("gsmc")
     bench.controller.select_match(2)

@@ -280,6 +280,12 @@ def toy_pipelines(open_scene: Callable[[Path], Scene], calls: Calls, networks: t
         calls.networks.append(str(name))
         return FakeSegmenter()
 
+    def label_points(scene_map, segmenter):
+        yield Progress("toy votes", 0.5)
+        return PointLabels(
+            np.zeros(len(scene_map.points3D)), np.ones(len(scene_map.points3D)), NUM_LABELS, segmenter.vocabulary
+        )
+
     def retriever(scene_map, always):
         yield Progress("toy retriever", 0.5)
 
@@ -323,6 +329,7 @@ def toy_pipelines(open_scene: Callable[[Path], Scene], calls: Calls, networks: t
         load_labels=load_labels,
         available_weights=lambda: {name: Path(name) for name in networks},
         load_segmenter=load_segmenter,
+        label_points=label_points,
         label_statistics=lambda path: None,
         method_names=lambda: tuple(STYLES),
         retriever=retriever,

@@ -12,7 +12,7 @@ from PySide6.QtCore import QObject, Signal
 from core.records import ImageData
 from fgsn_viewer.evaluation_rows import Evaluation
 from fgsn_viewer.localizing import Answered, Localizing, Way, can_localize
-from fgsn_viewer.methods import STYLES, is_sequence
+from fgsn_viewer.methods import STYLES, is_sequence, needs_labels
 from fgsn_viewer.state import ViewerState
 from fgsn_viewer.tasks import Failure, TaskRunner
 from fgsn_viewer.work_steps import Found, Note, Steps
@@ -100,6 +100,19 @@ class LocalizingController(QObject):
             state.outcomes = MappingProxyType({**state.outcomes, name: answer.outcome})
         if state.query is not None and name == state.query.name and key == Way(key[0], state.labels_from).key:
             state.results = MappingProxyType({**state.results, key[0]: answer})
+
+    def relabelled(self) -> None:
+        """The map has labels now: what methods made without them is found anew."""
+        state = self._state
+        self._work.forget_labelled()
+        self._answers = {key: found for key, found in self._answers.items() if not key[2]}
+        self._rows = {key: row for key, row in self._rows.items() if not row.labels}
+        state.rows = tuple(self._rows.values())
+        state.results = MappingProxyType({name: found for name, found in state.results.items() if not found.way.key[1]})
+        if needs_labels(state.method):
+            state.localization = None
+        self.renew()
+        self._examine()
 
     def show_step(self, index: int) -> str | None:
         """The query of a moment of the track, to select; None where there is none."""
