@@ -128,7 +128,9 @@ def test_a_process_killed_between_two_rounds_leaves_a_run_that_goes_on(made, tmp
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=root, capture_output=True, text=True, timeout=300)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert RunFolder(tmp_path / "run").read_state().step == 3
+    assert list((tmp_path / "run").glob(".*"))  # what was being written
     drain(run_of(made, tmp_path / "run", resume=True))
+    assert not list((tmp_path / "run").glob(".*"))
     assert same_result(made, tmp_path / "run")
 
 

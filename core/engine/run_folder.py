@@ -73,6 +73,9 @@ class RunFolder:
         different = differences(self.settings(), json.loads(json.dumps(settings)))
         if different:
             raise InputError(f"{path}: the run has other settings: {'; '.join(different[:4])}; expected the same to go on")
+        for left in self.path.glob(".*"):
+            if left.is_file():
+                left.unlink()  # half-written files of a process that was killed
 
     def settings(self) -> dict[str, Any]:
         """What the run is made with; InputError when there is no run."""
