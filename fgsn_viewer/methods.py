@@ -23,7 +23,7 @@ STYLES: dict[str, MethodStyle] = {
     "ssmc-soft": MethodStyle("#CE93D8", (7, 2, 1.5, 2), "Matches are drawn by how well their two labels go together"),
     "gsmc": MethodStyle("#FFB74D", (2, 2), "Matches are drawn by what labels are seen around their circle of camera places"),
     "gsmc-soft": MethodStyle("#BCAAA4", (6, 2, 1.5, 2, 1.5, 2), "As gsmc, with labels that may turn into each other"),
-    PFSL: MethodStyle("#9FA8DA", (9, 3), "Particles follow the whole condition by labels alone"),
+    PFSL: MethodStyle("#9FA8DA", (7, 1.5), "Particles follow the whole condition by labels alone"),
 }
 
 

@@ -27,9 +27,14 @@ class Logged:
     rows: tuple[Mapping[str, Any], ...]
 
 
-def prepare(pipelines: Any, scene: Scene) -> Generator[Progress, None, tuple[Presets, str]]:
-    """Return the presets, and in words what the scene offers; raises InputError where it offers nothing."""
+def prepare(pipelines: Any, scene: Scene, run: TrainingRun | None) -> Generator[Any, None, tuple[Presets, str]]:
+    """Return the presets, and in words what the scene offers; yields what its newest run has logged.
+
+    Raises InputError where the scene offers nothing.
+    """
     yield Progress("looking for correspondences across conditions")
+    if run is not None:
+        yield Logged(tuple(pipelines.training_log(run.path)))
     presets = Presets(*pipelines.training_presets())
     data = pipelines.pair_data([scene.root])
     return presets, (yield from _facts(data, scene))

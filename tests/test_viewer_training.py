@@ -288,6 +288,7 @@ def test_a_run_that_was_stopped_waits_for_the_next_window(bench, qtbot):
     later.prepare(bench.scene)
     bench.wait()
     assert later.state.can_resume
+    assert later.state.curves["L_class"][0].tolist() == [0, 1, 2]
     later.resume()
     bench.wait()
     assert later.state.phase == "done"

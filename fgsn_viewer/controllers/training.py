@@ -46,7 +46,7 @@ class TrainingController(QObject):
         self._scene, self._history = scene, {}
         run = latest_run(runs_folder(self._root, scene.root))
         self._show(TrainingState(scene=scene.name, message="Looking for correspondences across conditions", run=run))
-        self._start(lambda: prepare(self._pipelines, scene), self._take_data)
+        self._start(lambda: prepare(self._pipelines, scene, run), self._take_data)
 
     def start(self, network: str, preset: str, values: Mapping[str, Any]) -> None:
         """Begin a new run of the scene with these settings."""

@@ -14,6 +14,7 @@ from fgsn_viewer.views.common import NUMBER, tabular_font
 from fgsn_viewer.views.method_table import line_icon
 
 _HEADERS = ("Condition", "Method", "Queries", *(f"{m:g} m, {deg:g}°" for m, deg in THRESHOLDS), "Median, m", "Median, °", "s")
+_WIDTHS = (84, 168, 64, 78, 74, 70, 76, 72, 52)
 _TIPS = (
     "Condition of the queries; a click shows it in the plots",
     "Method, and the network whose labels it used",
@@ -53,9 +54,9 @@ class RecallTable(QTableWidget):
         self.setIconSize(QSize(28, 12))
         self.setFont(tabular_font(self.font()))
         self.horizontalHeader().setHighlightSections(False)
-        self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        self.horizontalHeader().setSectionResizeMode(1, QHeaderView.ResizeMode.Interactive)
-        self.setColumnWidth(1, 170)
+        self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
+        for column, width in enumerate(_WIDTHS):
+            self.setColumnWidth(column, width)
         self.horizontalHeader().setMinimumSectionSize(48)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)

@@ -81,7 +81,7 @@ class TrainingDialog(QDialog):
         self.use.clicked.connect(self.use_requested)
         self.leave.clicked.connect(self.close)
         for button in (self.start, self.resume, self.stop, self.use, self.leave):
-            button.setMinimumSize(88, 28)
+            button.setMinimumSize(max(88, button.sizeHint().width() + 24), 28)
 
     def _make_left(self) -> QWidget:
         left = QWidget()
