@@ -11,10 +11,20 @@ from core.geometry import Camera, Rigid3d
 from core.images import limit_size, read_image, write_image
 from core.localizer.autopsy import VERDICTS, explain
 from core.localizer.features import extract_features, quantize_descriptors
+from core.localizer.gsmc import GsmcConfig
 from core.localizer.matching import MatchConfig, match_features
-from core.localizer.pipeline import LocalizerConfig, localize
+from core.localizer.pipeline import METHODS, LocalizerConfig, localize, localize_prepared, prepare
 from core.localizer.ransac import RansacConfig
-from core.records import ImageData, Observations, Progress, SceneMap
+from core.records import (
+    ImageData,
+    LabelMap,
+    Observations,
+    PointLabels,
+    PointVisibility,
+    Progress,
+    QueryPrior,
+    SceneMap,
+)
 from core.scene.sightings import matches_seen_in
 from core.steps import finish
 
@@ -138,6 +148,58 @@ def test_input_that_cannot_be_localized_is_refused_in_words(scene_map, tmp_path)
         finish(localize(query_of(), scene_map, LocalizerConfig(method="magic"), image=texture()))
     with pytest.raises(ImageError, match="100 x 80, but its camera is for 320 x 240"):
         finish(localize(query_of(), scene_map, image=texture(height=80, width=100)))
+
+
+def labelled(scene_map, right=0.9, seed=0):
+    """The map with a label a point, and label maps of the query that agree at ``right`` of the points."""
+    rng = np.random.default_rng(seed)
+    pixels = CAMERA.project(POSE.apply(scene_map.points3D))
+    cells = rng.integers(0, 5, (24, 32))
+    labels = LabelMap(np.kron(cells, np.ones((10, 10), int)), 5, "toy")
+    of_points = labels.at(pixels)
+    other = rng.random(len(of_points)) > right
+    of_points[other] = (of_points[other] + 1) % 5
+    points = PointLabels(of_points, np.ones(len(of_points)), 5, "toy")
+    to_camera = POSE.center() - scene_map.points3D
+    distance = np.linalg.norm(to_camera, axis=1)
+    views = PointVisibility(to_camera / distance[:, None], np.full(len(distance), 0.1), 0.8 * distance, 1.2 * distance)
+    return replace(scene_map, labels=points, visibility=views, gravity_in_world=[0.0, 0, -1]), labels
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_every_method_localizes_from_the_same_prepared_matches(scene_map, method):
+    known, labels = labelled(scene_map)
+    prior = QueryPrior(gravity_in_camera=POSE.R @ [0, 0, -1.0], height_m=float(POSE.center()[2]))
+    prepared = finish(prepare(query_of(prior=prior), known, image=texture()))
+    config = LocalizerConfig(method=method, gsmc=GsmcConfig(num_angles=60))
+    found = localize_prepared(prepared, known, config, 3, labels)
+    assert found.result.failure is None
+    assert found.error.position_m < 0.01
+    assert (found.result.method, found.result.seed) == (method, 3)
+    assert found.matches is prepared.matches
+    assert len(found.consistency.keep) == len(found.matches)
+    assert not (found.result.inlier_mask & ~found.consistency.keep).any()
+    steps = finish(localize(query_of(prior=prior), known, config, 3, texture(), labels))
+    assert np.array_equal(steps.result.cam_from_world.matrix(), found.result.cam_from_world.matrix())
+
+
+def test_a_known_position_leaves_only_matches_that_may_be_seen_from_there(scene_map):
+    known, _ = labelled(scene_map)
+    far = QueryPrior(position=POSE.center() + [300, 0, 0], position_error_m=10)
+    found = finish(localize(query_of(prior=far), known, image=texture()))
+    assert found.result.failure.startswith("too few matches: 0 of")
+    assert not found.consistency.keep.any()
+    near = QueryPrior(position=POSE.center() + [3, 0, 0], position_error_m=2)
+    assert finish(localize(query_of(prior=near), known, image=texture())).error.position_m < 0.01
+
+
+def test_what_labels_leave_too_few_of_is_explained(scene_map):
+    known, labels = labelled(scene_map, right=0.0)
+    found = finish(localize(query_of(), known, LocalizerConfig(method="ssmc"), image=texture(), labels=labels))
+    autopsy = explain(found, known)
+    assert "keep their label" in found.result.failure
+    assert autopsy.verdict == "few matches"
+    assert autopsy.cause == f"labels leave only {found.consistency.keep.sum()} of {len(found.matches)} matches"
 
 
 def test_a_localized_query_is_explained_by_its_numbers(scene_map):

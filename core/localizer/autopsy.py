@@ -63,6 +63,7 @@ class Facts:
     num_keypoints: int
     num_matches: int
     num_inliers: int
+    num_kept: int | None = None
     image_share: float | None = None
     median_depth_m: float | None = None
     depth_ratio: float | None = None
@@ -110,6 +111,7 @@ def measure(localization: Localization, scene_map: SceneMap) -> Facts:
         num_keypoints=len(localization.features),
         num_matches=len(localization.matches),
         num_inliers=int(result.inlier_mask.sum()),
+        num_kept=None if localization.consistency is None else int(localization.consistency.keep.sum()),
         **values,
     )
 
@@ -173,6 +175,9 @@ def _failed(facts: Facts) -> tuple[str, str, str]:
     if facts.num_matches < facts.min_inliers:
         cause = f"{facts.num_keypoints} keypoints, but only {facts.num_matches} resemble a point of the map"
         return "few matches", cause, "raise the ratio, or add reference images from this condition"
+    if facts.num_kept is not None and facts.num_kept < facts.min_inliers:
+        cause = f"labels leave only {facts.num_kept} of {facts.num_matches} matches"
+        return "few matches", cause, "let labels weigh the matches instead of dropping them, or widen their window"
     if facts.failure and facts.failure.startswith("degenerate"):
         return "degenerate", facts.failure, "use an image with more structure around the agreeing points"
     if facts.num_right is not None and facts.num_right < facts.min_inliers:
@@ -222,6 +227,7 @@ def _evidence(facts: Facts) -> tuple[Evidence, ...]:
         Evidence("inliers", facts.num_inliers, f"{facts.num_inliers} matches agree with the returned pose"),
     ]
     sentences = {
+        "num_kept": "{:.0f} of them may be used by what their labels say",
         "num_in_view": "{:.0f} map points are in view of the true pose",
         "num_right": "{:.0f} matches point at the right place under the true pose",
         "image_share": "the inliers span {:.1%} of the image",
