@@ -18,6 +18,7 @@ from fgsn_viewer.controllers.localizing import LocalizingController
 from fgsn_viewer.controllers.training import CHANNEL as TRAINING
 from fgsn_viewer.controllers.training import TrainingController
 from fgsn_viewer.localizing import can_localize
+from fgsn_viewer.methods import is_sequence
 from fgsn_viewer.state import ViewerState
 from fgsn_viewer.tables import MatchRows, localization_rows, pair_rows
 from fgsn_viewer.tasks import Failure, TaskRunner
@@ -368,7 +369,8 @@ class Controller(QObject):
     def _log_localization(self, done: Localization) -> None:
         result = done.result
         counts = f"{len(done.features)} keypoints, {len(done.matches)} matches, {result.stats.num_inliers} inliers"
-        self._note(f"{done.query.name}: {counts}" + (f"; {result.failure}" if result.failure else ""))
+        said = "followed by its labels" if is_sequence(result.method) else counts
+        self._note(f"{done.query.name}, {result.method}: {said}" + (f"; {result.failure}" if result.failure else ""))
 
     def _take_networks(self, networks: Mapping[str, Path]) -> None:
         self._networks, self._networks_known = dict(networks), True
