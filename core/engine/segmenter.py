@@ -27,7 +27,7 @@ BAND_PIXELS = 2 << 20  # resized at once
 
 def available_weights() -> dict[str, Path]:
     """List the shipped networks: name to file."""
-    return {path.stem: path for path in sorted(MODELS.glob("*.safetensors"))}
+    return {path.stem: path for path in sorted(MODELS.glob("*.safetensors")) if not path.stem.endswith(".labels")}
 
 
 def load_segmenter(weights: str | Path, device: str = "auto", precision: str = "fast") -> Segmenter:
