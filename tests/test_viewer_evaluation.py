@@ -107,6 +107,16 @@ def test_the_panel_shows_curves_table_and_points(panel):
     assert panel.close_.isHidden()
 
 
+def test_plots_are_drawn_when_somebody_looks(qtbot):
+    panel = EvaluationPanel()
+    qtbot.addWidget(panel)
+    panel.set_rows(ROWS, "")
+    assert panel.scatter.rows == ()
+    assert panel.table.rowCount() == 5
+    panel.show()
+    assert len(panel.scatter.rows) == 5
+
+
 def test_a_condition_that_is_chosen_stays_chosen_while_results_come(panel):
     panel.set_rows(ROWS, "")
     panel.condition.setCurrentText("snow")

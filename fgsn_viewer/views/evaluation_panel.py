@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QSplitter, QVBoxLayout, QWidget
 
 from fgsn_viewer.evaluation_rows import ALL, conditions_of, recall_curves, recall_lines, scatter_rows
@@ -90,7 +91,14 @@ class EvaluationPanel(QWidget):
             return "No true pose is known for these queries, so there is nothing to compare with."
         return NOTHING
 
+    def showEvent(self, event: QShowEvent) -> None:
+        """Draw what came while nobody looked."""
+        super().showEvent(event)
+        self._show_plots()
+
     def _show_plots(self) -> None:
+        if not self.isVisible():
+            return
         condition = self.condition.currentText()
         condition = ALL if condition in ("", EVERYTHING) else condition
         self.curves.set_curves(recall_curves(self._rows, condition))
