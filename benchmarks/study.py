@@ -9,9 +9,11 @@ Renders worlds to train on and others to measure on, trains one network a row fr
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import sys
+import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,15 +22,25 @@ from typing import Any
 import torch
 
 from benchmarks.sift_heading import sift_heading_accuracy
-from benchmarks.study_measure import MICHIGAN, STROMOVKA, TOLERANCE_PX, MeasureConfig, heading_row, measure_row, quick_measures
+from benchmarks.study_measure import (
+    MICHIGAN,
+    STROMOVKA,
+    TOLERANCE_PX,
+    MeasureConfig,
+    TimeSpent,
+    heading_row,
+    measure_row,
+    quick_measures,
+)
 from benchmarks.study_rows import PLAIN, ROWS, SURFACES, RowSpec
 from benchmarks.study_text import Measured, StudyResult, study_text
 from benchmarks.study_training import check_settings, config_of, load_start, study_base, train_row
 from core.engine.dataset import PairData, TrainingSet
 from core.engine.device import available_devices
 from core.engine.models import ShippedConfig
-from core.engine.season_data import open_pair_data
+from core.engine.season_data import Subset, open_pair_data
 from core.engine.settings import changed
+from core.engine.validation import spread
 from core.engine.world_data import RenderConfig, render_set
 from core.errors import InputError
 from core.images import write_atomic
@@ -55,6 +67,7 @@ class Plan:
     steps: int
     worlds: int
     seed: int
+    views: int | None
     measures: MeasureConfig
     device: str = "cpu"
     changes: tuple[tuple[str, str], ...] = ()
@@ -69,6 +82,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         sys.stderr.write(f"study: {error}\n")
         return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("study: stopped; the same command goes on from here\n")
+        return 130
     print(f"\n{plan.out}")
     return 0
 
@@ -87,12 +103,15 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--steps", type=positive_int, metavar="N", help="training steps of a row (default: 600; quick: 150)")
     made.add_argument("--worlds", type=positive_int, metavar="N", help="worlds to train on (default: 48; quick: 16)")
     made.add_argument("--data", type=Path, nargs="+", default=[], metavar="DIR", help="train on these instead of new worlds")
+    made.add_argument("--views", type=positive_int, metavar="N", help="train on N viewpoints only, evenly spread")
     made.add_argument("--held-out", type=Path, metavar="DIR", help="rendered set to measure on instead of a new one")
     made.add_argument(
         "--init", type=Path, metavar="WEIGHTS", help="network of 19 classes to begin with (default: the shipped one)"
     )
     made.add_argument("--init-plain", type=Path, metavar="WEIGHTS", help="the same, pre-trained without surfaces: for one row")
-    made.add_argument("--short-side", type=positive_int, metavar="PX", help="at which networks see what they are measured on")
+    made.add_argument(
+        "--short-side", type=positive_int, metavar="PX", help="seen by networks when measured (default: their own)"
+    )
     made.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="other settings of the training, for all rows")
     made.add_argument("--device", default="cpu", choices=available_devices())
     made.add_argument("--seed", type=seed_number, default=0)
@@ -102,7 +121,8 @@ def parser() -> argparse.ArgumentParser:
 def plan_of(options: argparse.Namespace, command: str) -> Plan:
     measures = quick_measures() if options.quick else MeasureConfig()
     if options.short_side:
-        measures = replace(measures, short_side=options.short_side, heading_short_side=options.short_side)
+        measures = replace(measures, short_side=options.short_side)
+    _require(options)
     starts = {SURFACES: options.init or MODELS / "world-19.safetensors", PLAIN: options.init_plain}
     return Plan(
         work=options.work,
@@ -115,11 +135,22 @@ def plan_of(options: argparse.Namespace, command: str) -> Plan:
         steps=options.steps or (150 if options.quick else 600),
         worlds=options.worlds or (16 if options.quick else 48),
         seed=options.seed,
+        views=options.views,
         measures=measures,
         device=options.device,
         changes=tuple((name, value) for name, _, value in (text.partition("=") for text in options.set)),
         command=command,
     )
+
+
+def _require(options: argparse.Namespace) -> None:
+    """Raise InputError unless the inputs that were named are there."""
+    for path in (options.init, options.init_plain):
+        if path is not None and not path.is_file():
+            raise InputError(f"{path}: no such file, expected a network's weights")
+    for path in (*options.data, options.held_out, options.photographs):
+        if path is not None and not path.is_dir():
+            raise InputError(f"{path}: no such folder")
 
 
 def chosen_rows(names: Sequence[str] | None, quick: bool) -> tuple[RowSpec, ...]:
@@ -136,9 +167,13 @@ def run(plan: Plan) -> Generator[Progress, None, StudyResult]:
     missing = [row for row in plan.rows if row.start not in plan.starts]
     skipped = [f"Left out: {row.title}, because no such start network was given (--init-plain)." for row in missing]
     rows = [row for row in plan.rows if row not in missing]
+    if not rows:
+        raise InputError("no rows left to train: their start network was not given (--init-plain)")
     starts = {name: load_start(path) for name, path in plan.starts.items()}
     data, held_out = yield from _worlds(plan)
+    began = time.monotonic()
     sift = _sift(plan)
+    yield TimeSpent(f"plain SIFT: {time.monotonic() - began:.0f} s", 0.0)
     numbers: dict[str, Measured] = {}
     base = study_base()
     for name, text in plan.changes:
@@ -166,6 +201,8 @@ def _worlds(plan: Plan) -> Generator[Progress, None, tuple[PairData, TrainingSet
         data = open_pair_data(plan.data)
     else:
         data = yield from render_set(plan.work / "train", RenderConfig(num_worlds=plan.worlds), workers)
+    if plan.views is not None and plan.views < len(data):
+        data = Subset(data, spread(len(data), plan.views))
     if plan.held_out is not None:
         return data, TrainingSet(plan.held_out)
     config = replace(ShippedConfig().held_out_worlds, first_seed=HELD_OUT_SEED)
@@ -173,18 +210,23 @@ def _worlds(plan: Plan) -> Generator[Progress, None, tuple[PairData, TrainingSet
 
 
 def _sift(plan: Plan) -> dict[str, dict[str, Any]]:
-    """Plain SIFT's headings on the pairs that labels are asked for."""
+    """Plain SIFT's headings on the pairs that labels are asked for; kept in the work folder."""
+    kept = plan.work / f"sift_{plan.measures.heading_every}.json"
+    if kept.is_file():
+        return json.loads(kept.read_text())
     found = {}
     for name in (MICHIGAN, STROMOVKA):
         folder = None if plan.photographs is None else plan.photographs / name
         if folder is not None and folder.is_dir():
             accuracy = sift_heading_accuracy(folder, TOLERANCE_PX[name], plan.measures.heading_every)
             found[name] = heading_row(accuracy, plan.seed)
+    if found:
+        write_atomic(kept, lambda temporary: Path(temporary).write_text(json.dumps(found)))
     return found
 
 
 def _facts(plan: Plan, data: PairData) -> list[str]:
-    measures = ", ".join(f"{name} {value}" for name, value in settings_of(plan.measures).items())
+    measures = ", ".join(f"{name} {'own' if value is None else value}" for name, value in settings_of(plan.measures).items())
     return [
         f"Command: `{plan.command}`." if plan.command else "Command: none.",
         f"Seed {plan.seed}; {plan.steps} steps a row; {len(data)} viewpoints to train on.",
@@ -213,8 +255,8 @@ class _Watch:
     def __call__(self, step: Any) -> None:
         self._count += 1
         if sys.stderr.isatty():
-            sys.stderr.write(f"\r\x1b[K{step.message}")
-        elif self._count % 20 == 0:
+            sys.stderr.write(f"\r\x1b[K{step.message}" + "\n" * isinstance(step, TimeSpent))
+        elif isinstance(step, TimeSpent) or self._count % 20 == 0:
             sys.stderr.write(f"{step.message}\n")
 
 

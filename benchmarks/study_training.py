@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from benchmarks.study_measure import TimeSpent
 from benchmarks.study_rows import CLASSES, RowSpec
 from core.engine.dataset import PairData
 from core.engine.fgsn_config import FGSNConfig
@@ -91,9 +92,11 @@ def train_row(
     check_settings(work / SETTINGS, settings)
     out = work / NETWORK
     if not out.is_file():
-        log, began = [], time.monotonic()
-        network = yield from _logged(_trained(row, config, start, data, seed, work, device, clusters), log)
-        facts = {"seconds": round(time.monotonic() - began, 1), "steps": log}
+        facts, began = {"steps": []}, time.monotonic()
+        network = yield from _logged(_trained(row, config, start, data, seed, work, device, clusters), facts)
+        seconds, ready = time.monotonic() - began, facts.get("preparation_seconds", 0.0)
+        facts |= {"seconds": round(seconds, 1)}
+        yield TimeSpent(f"{row.name}: prepared in {ready:.0f} s, trained in {seconds - ready:.0f} s", 1.0)
         write_atomic(work / LOG, lambda temporary: Path(temporary).write_text(json.dumps(facts)))
         names = start.info.names if row.kind == CLASSES else None
         vocabulary = start.info.vocabulary if row.kind == CLASSES else row.name
@@ -202,13 +205,16 @@ def train_own_labels(
     return finished(network)
 
 
-def _logged(steps: Generator[Any, None, PSPNet], log: list[dict[str, float]]) -> Generator[Any, None, PSPNet]:
-    """Pass the steps on and keep every tenth training step's losses."""
+def _logged(steps: Generator[Any, None, PSPNet], facts: dict[str, Any]) -> Generator[Any, None, PSPNet]:
+    """Pass the steps on; keep every tenth training step's losses, and the time until the first (this call's, when resumed)."""
+    began = time.monotonic()
     try:
         while True:
             step = next(steps)
+            if isinstance(step, StepRecord):
+                facts.setdefault("preparation_seconds", round(time.monotonic() - began, 1))
             if isinstance(step, StepRecord) and step.step % 10 == 0:
-                log.append({"step": step.step, "loss": float(np.float32(step.loss))} | step.parts)
+                facts["steps"].append({"step": step.step, "loss": float(np.float32(step.loss))} | step.parts)
             yield step
     except StopIteration as done:
         return done.value

@@ -86,6 +86,44 @@ def test_a_row_of_other_settings_is_not_taken_for_this_one(inputs, tmp_path, cap
     assert "holds a row with another seed" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["--init", "--photographs", "--held-out", "--data"])
+def test_inputs_that_are_not_there_are_named(inputs, tmp_path, capsys, option):
+    given = ["--work", str(tmp_path), "--out", str(tmp_path / "study.md"), "--rows", "classes-19"]
+    assert main([*given, option, str(tmp_path / "nothing")]) == 2
+    assert f"{tmp_path / 'nothing'}: no such f" in capsys.readouterr().err
+
+
+def test_a_row_without_its_start_network_is_refused(tmp_path, capsys, inputs):
+    given = ["--work", str(tmp_path), "--init", str(inputs / "start.safetensors"), "--rows", "fgsn-100-plain"]
+    assert main(given) == 2
+    assert "--init-plain" in capsys.readouterr().err
+
+
+def test_networks_are_measured_as_they_see_images_themselves(inputs, tmp_path, monkeypatch):
+    from benchmarks import study_measure
+
+    def scaled(*_):
+        raise AssertionError("the network's own short side was replaced")
+
+    monkeypatch.setattr(study_measure, "at_short_side", scaled)
+    assert study_measure.MeasureConfig().short_side is None
+    assert study_measure.MeasureConfig().heading_every == 1
+    part = {"worlds": lambda segmenter: numbers_of(segmenter.info.preprocessing.short_side)}
+    monkeypatch.setattr(study_measure, "parts", lambda *_: part)
+    given = (inputs / "start.safetensors", tmp_path / "measured.json", None, None, study_measure.MeasureConfig(), 0)
+    assert drain(study_measure.measure_row(*given))[1]["worlds"]["seen"] == 64
+
+
+def numbers_of(value):
+    yield from ()
+    return {"seen": value}
+
+
+def test_only_some_viewpoints_are_trained_on_when_asked(inputs, tmp_path):
+    assert study(inputs, tmp_path, "--rows", "fgsn-20", "--views", "2") == 0
+    assert "2 viewpoints to train on" in (tmp_path / "study.md").read_text()
+
+
 def test_unknown_rows_are_refused_with_what_there_is(inputs, tmp_path, capsys):
     assert study(inputs, tmp_path, "--rows", "fgsn-7") == 2
     assert "no rows called fgsn-7; expected some of classes-19" in capsys.readouterr().err
