@@ -18,9 +18,10 @@ from sequence_toys import (
 
 from core.errors import InputError
 from core.geometry import Rigid3d
+from core.localizer.autopsy import SEQUENCE, VERDICTS, explain
 from core.localizer.frames import make_frames, simulated_odometry
 from core.localizer.particle_filter import FilterConfig
-from core.localizer.sequence import SequenceConfig, TrackingConfig, localize_sequence
+from core.localizer.sequence import METHOD, SequenceConfig, TrackingConfig, localize_sequence
 from core.records import LabelMap, QueryPrior
 from core.sequences import OdometryNoise, SideView
 from core.steps import finish
@@ -222,3 +223,35 @@ def test_frames_are_taken_from_a_generator_one_by_one(scene_map):
     assert (len(taken), first.total, first.fraction) == (1, None, None)
     steps.close()
     assert len(taken) == 1
+
+
+def test_a_pose_without_matches_is_explained_by_its_labels(followed, scene_map):
+    assert SEQUENCE == METHOD
+    _, result = followed
+    autopsy = explain(result.localizations[-1], scene_map)
+    values = {item.name: item.value for item in autopsy.evidence}
+    assert autopsy.verdict == "localized"
+    assert "the particles agree on one place" in autopsy.cause
+    assert values["label_evidence"] == pytest.approx(result.localizations[-1].result.stats.score)
+    assert values["labelled"] == len(scene_map.points3D)
+    assert values["seen"] > 50
+    assert values["position_error_m"] < 0.5
+    assert not {"keypoints", "matches", "inliers", "right"} & set(values)
+
+
+def test_frames_without_a_pose_are_explained_by_why_there_is_none(followed, scene_map):
+    _, result = followed
+    found = result.localizations[-1]
+
+    def verdict(failure, **more):
+        failed = replace(found.result, cam_from_world=None, failure=failure)
+        return explain(replace(found, result=failed, error=None, **more), scene_map).verdict
+
+    outside = replace(found.query, cam_from_world=looking(np.array([500.0, 0, 1.5]), 0))
+    assert verdict("lost: for 3 images the labels fitted the track no better than chance") == "lost"
+    assert verdict("ambiguous: 20% of the particles agree on one place, at least 50% needed") == "unsettled"
+    assert verdict("ambiguous: 20% of the particles agree on one place", query=outside) == "outside the map"
+    assert verdict("night/3.png: no labels are there for this image", query=outside) == "no labels"
+    away = replace(found.error, position_m=40.0)
+    assert explain(replace(found, error=away), scene_map).verdict == "wrong pose"
+    assert {"lost", "unsettled", "no labels"} <= set(VERDICTS)

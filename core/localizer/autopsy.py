@@ -13,6 +13,7 @@ from core.localizer.ransac import RansacConfig, log10_chance, reprojection_error
 from core.localizer.uncertainty import pose_uncertainty
 from core.records import Localization, SceneMap
 
+SEQUENCE = "pfsl"  # as core.localizer.sequence calls itself, which needs torch
 FEW_KEYPOINTS = 100
 FEW_MAP_POINTS = 50
 SMALL_IMAGE_SHARE = 0.05
@@ -50,12 +51,17 @@ VERDICTS = {
     "missed": "enough right matches, but the search did not find them",
     "no consensus": "the matches do not agree on a pose",
     "degenerate": "the agreeing matches do not fix a pose",
+    "lost": "the labels stopped fitting the track",
+    "unsettled": "the particles do not agree on one place",
+    "no labels": "there was no image, or no labels of it, to compare",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the rules look at. Values about the inliers are None without a pose, those about the truth without a known one."""
+    """What the rules look at. Values about the inliers are None without a pose or inliers, those about the truth without a
+    known one, those of a sequence (``label_evidence``) for a single query.
+    """
 
     condition: str
     failure: str | None
@@ -73,6 +79,9 @@ class Facts:
     num_right: int | None = None
     num_right_inliers: int | None = None
     num_in_view: int | None = None
+    num_seen: int | None = None
+    num_labelled: int | None = None
+    label_evidence: float | None = None
     outcome: str = "unknown"
     position_error_m: float | None = None
     rotation_error_deg: float | None = None
@@ -84,7 +93,10 @@ def explain(localization: Localization, scene_map: SceneMap) -> Autopsy:
     Where the true pose is known, matches are right when their point projects within the RANSAC threshold under it.
     """
     facts = measure(localization, scene_map)
-    verdict, cause, remedy = _failed(facts) if facts.failure else _posed(facts)
+    if localization.result.method == SEQUENCE:
+        verdict, cause, remedy = _followed(facts)
+    else:
+        verdict, cause, remedy = _failed(facts) if facts.failure else _posed(facts)
     return Autopsy(verdict, cause, _evidence(facts), remedy)
 
 
@@ -94,10 +106,12 @@ def measure(localization: Localization, scene_map: SceneMap) -> Facts:
     defaults = RansacConfig()
     max_error = result.config.get("max_error_px", defaults.max_error_px)
     values: dict = {}
-    if query.camera is not None and result.cam_from_world is not None:
+    if query.camera is not None and result.cam_from_world is not None and result.inlier_mask.any():
         values |= _about_inliers(localization, scene_map, query.camera)
     if query.camera is not None and query.cam_from_world is not None:
         values |= _about_truth(localization, scene_map, query.camera, query.cam_from_world, max_error)
+    if result.method == SEQUENCE:
+        values |= _about_labels(localization, scene_map)
     if localization.error is not None:
         values |= {
             "position_error_m": localization.error.position_m,
@@ -156,6 +170,17 @@ def _about_truth(
     }
 
 
+def _about_labels(localization: Localization, scene_map: SceneMap) -> dict:
+    """What a method without descriptors goes by: labelled points, those before the camera, how well labels fit them."""
+    result, query = localization.result, localization.query
+    values: dict = {"num_labelled": 0 if scene_map.labels is None else len(scene_map.labels.labels)}
+    if result.cam_from_world is not None:
+        values["label_evidence"] = result.stats.score
+        if query.camera is not None:
+            values["num_seen"] = int(in_view(result.cam_from_world, scene_map, query.camera).sum())
+    return values
+
+
 def in_view(cam_from_world: Rigid3d, scene_map: SceneMap, camera: Camera) -> Array:
     """Map points (P,) bool that project into the image, whatever stands before them."""
     with np.errstate(invalid="ignore"):
@@ -170,8 +195,7 @@ def _failed(facts: Facts) -> tuple[str, str, str]:
         cause = f"only {facts.num_keypoints} keypoints found: the image is too dark, blurred, plain or small"
         return "few keypoints", cause, "lower the contrast threshold, or use a sharper, brighter or larger image"
     if facts.num_in_view is not None and facts.num_in_view < FEW_MAP_POINTS:
-        cause = f"the map has only {facts.num_in_view} points in view of the true pose"
-        return "outside the map", cause, "add reference images of this place to the map"
+        return _outside(facts)
     if facts.num_matches < facts.min_inliers:
         cause = f"{facts.num_keypoints} keypoints, but only {facts.num_matches} resemble a point of the map"
         return "few matches", cause, "raise the ratio, or add reference images from this condition"
@@ -192,6 +216,11 @@ def _failed(facts: Facts) -> tuple[str, str, str]:
     return "no consensus", cause, "check the camera's intrinsics, lower the ratio, or choose matches by their labels"
 
 
+def _outside(facts: Facts) -> tuple[str, str, str]:
+    cause = f"the map has only {facts.num_in_view} points in view of the true pose"
+    return "outside the map", cause, "add reference images of this place to the map"
+
+
 def _posed(facts: Facts) -> tuple[str, str, str]:
     """Verdict, cause and remedy of a query with a pose."""
     agree = f"{facts.num_inliers} of {facts.num_matches} matches agree"
@@ -209,6 +238,28 @@ def _posed(facts: Facts) -> tuple[str, str, str]:
     return "localized", f"localized: {agree}", ""
 
 
+def _followed(facts: Facts) -> tuple[str, str, str]:
+    """Verdict, cause and remedy of a frame of a sequence, which is followed by labels: it has no matches to speak of."""
+    if facts.failure:
+        start = facts.failure.split(":")[0]
+        followed = start in ("lost", "ambiguous", "not settled")
+        if followed and facts.num_in_view is not None and facts.num_in_view < FEW_MAP_POINTS:
+            return _outside(facts)
+        if start == "lost":
+            return "lost", facts.failure, "give a position, or labels that hold in this condition; it goes on looking"
+        if followed:
+            return "unsettled", facts.failure, "give a position at the start, drive on, or follow more particles"
+        return "no labels", facts.failure, "give the image and its camera, and name a network for its labels"
+    seen = "" if facts.num_seen is None else f"; {facts.num_seen} map points are before it"
+    fit = f"the particles agree on one place, whose labels fit with a mean log ratio of {facts.label_evidence or 0:.2f}{seen}"
+    if facts.outcome == "bad":
+        far = f"{facts.position_error_m:.1f} m and {facts.rotation_error_deg:.1f} deg from the true one"
+        return "wrong pose", f"{fit}, but it is {far}", "give a position at the start: places of alike labels look the same"
+    if facts.label_evidence is not None and facts.label_evidence <= 0:
+        return "weak", f"{fit}: no better than what any place shows", "treat the pose with care; odometry holds it alone"
+    return "localized", f"localized: {fit}", ""
+
+
 def _weaknesses(facts: Facts) -> list[str]:
     """What makes the pose uncertain. One depth alone is no weakness: many inliers fix a pose before a flat wall too."""
     reasons = []
@@ -221,13 +272,20 @@ def _weaknesses(facts: Facts) -> list[str]:
 
 
 def _evidence(facts: Facts) -> tuple[Evidence, ...]:
-    known = [
-        Evidence("keypoints", facts.num_keypoints, f"{facts.num_keypoints} keypoints found in the query"),
-        Evidence("matches", facts.num_matches, f"{facts.num_matches} of them match a point of the map"),
-        Evidence("inliers", facts.num_inliers, f"{facts.num_inliers} matches agree with the returned pose"),
-    ]
+    known = (
+        []
+        if facts.num_labelled is not None
+        else [
+            Evidence("keypoints", facts.num_keypoints, f"{facts.num_keypoints} keypoints found in the query"),
+            Evidence("matches", facts.num_matches, f"{facts.num_matches} of them match a point of the map"),
+            Evidence("inliers", facts.num_inliers, f"{facts.num_inliers} matches agree with the returned pose"),
+        ]
+    )
     sentences = {
         "num_kept": "{:.0f} of them may be used by what their labels say",
+        "num_labelled": "{:.0f} points of the map have a label",
+        "label_evidence": "a visible point's label is e^{:.2f} times as likely here as by chance, in the geometric mean",
+        "num_seen": "{:.0f} map points project into the image from the estimated pose",
         "num_in_view": "{:.0f} map points are in view of the true pose",
         "num_right": "{:.0f} matches point at the right place under the true pose",
         "image_share": "the inliers span {:.1%} of the image",
@@ -238,6 +296,8 @@ def _evidence(facts: Facts) -> tuple[Evidence, ...]:
         "position_error_m": "the camera is {:.3f} m from its true position",
         "rotation_error_deg": "the camera is turned by {:.2f} deg from its true rotation",
     }
+    if facts.num_labelled is not None:
+        del sentences["num_right"]  # a sequence has no matches
     for name, sentence in sentences.items():
         value = getattr(facts, name)
         if value is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from core.errors import InputError
 from core.geometry import Array, Camera, Rigid3d
+from core.localizer.label_plane import label_plane
 from core.records import LabelMap, LabelStatistics, SceneMap, setting
 
 _MAX_VOLUME = 32 << 20  # cells of one image's likelihood volume: 128 MB
@@ -169,7 +170,7 @@ def label_volume(
     image, so that a pose that shows nothing of the map scores 0. A pixel of confidence c (to the power of the setting)
     counts as its label with c and as nothing known with 1 - c. Distorted images are seen through the pinhole with the same K.
     """
-    pixels, confidence, camera = _undistorted(labels, camera, config.confidence)
+    pixels, confidence, camera = _straight(labels, camera, config.confidence)
     counts = np.bincount(pixels.ravel(), minlength=len(probabilities))
     present = np.flatnonzero(counts)
     cell = _cell_side(pixels.shape, max(len(present), len(used)), config.cells_across)
@@ -191,21 +192,13 @@ def _ranks(chosen: Array, count: int) -> Array:
     return ranks
 
 
-def _undistorted(labels: LabelMap, camera: Camera, power: float) -> tuple[Array, Array | None, Camera]:
-    """Pixels, confidence and camera of the image as a pinhole sees it; what falls beside the image has confidence 0."""
-    confidence = None if labels.confidence is None or power == 0 else labels.confidence**power
-    if not camera.has_distortion:
-        return labels.labels, confidence, camera
-    import cv2
-
-    height, width = labels.labels.shape
-    ideal = Camera("PINHOLE", camera.width, camera.height, camera.K[[0, 1, 0, 1], [0, 1, 2, 2]])
-    grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).reshape(-1, 2)
-    source = camera.project(ideal.bearings(grid)).reshape(height, width, 2).astype(np.float32)
-    confidence = np.ones((height, width), np.float32) if confidence is None else confidence
-    pixels = cv2.remap(labels.labels, source[..., 0], source[..., 1], cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
-    confidence = cv2.remap(confidence, source[..., 0], source[..., 1], cv2.INTER_NEAREST, borderValue=0)
-    return pixels, confidence, ideal
+def _straight(labels: LabelMap, camera: Camera, power: float) -> tuple[Array, Array | None, Camera]:
+    """Pixels, confidence (None: 1 everywhere) and camera of the image as a pinhole sees it."""
+    plain = labels.confidence is None or power == 0
+    plane = label_plane(replace(labels, confidence=None) if plain else labels, camera)
+    if plain:
+        return plane.labels, plane.confidence if camera.has_distortion else None, plane.camera
+    return plane.labels, plane.confidence**power, plane.camera
 
 
 def _cell_side(shape: tuple[int, int], kinds: int, cells_across: int) -> int:

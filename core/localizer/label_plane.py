@@ -13,18 +13,24 @@ from core.records import LabelMap
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelPlane:
-    """``labels`` (H, W) i64 and ``confidence`` (H, W) f32 in pixels of ``K`` (3, 3); beside the image confidence is 0."""
+    """``labels`` (H, W) i64 and ``confidence`` (H, W) f32 in pixels of the pinhole ``camera``; beside the image confidence
+    is 0.
+    """
 
     labels: Array
     confidence: Array
-    K: Array
+    camera: Camera
+
+    @property
+    def K(self) -> Array:
+        return self.camera.K
 
 
 def label_plane(labels: LabelMap, camera: Camera) -> LabelPlane:
     """Take a camera's distortion off its labels, nearest pixel for nearest pixel."""
     confidence = np.ones(labels.labels.shape, np.float32) if labels.confidence is None else labels.confidence
     if not camera.has_distortion:
-        return LabelPlane(labels.labels.astype(np.int64), confidence, camera.K)
+        return LabelPlane(labels.labels.astype(np.int64), confidence, camera)
     height, width = labels.labels.shape
     ideal = Camera("PINHOLE", camera.width, camera.height, camera.K[[0, 1, 0, 1], [0, 1, 2, 2]])
     grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).reshape(-1, 2)
@@ -32,4 +38,4 @@ def label_plane(labels: LabelMap, camera: Camera) -> LabelPlane:
     x, y = source[..., 0], source[..., 1]
     straight = cv2.remap(labels.labels, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
     known = cv2.remap(np.ascontiguousarray(confidence), x, y, cv2.INTER_NEAREST, borderValue=0)
-    return LabelPlane(straight.astype(np.int64), known, camera.K)
+    return LabelPlane(straight.astype(np.int64), known, ideal)
