@@ -14,6 +14,7 @@ from core.localizer.affinity import (
     match_probabilities,
     ssmc_soft,
 )
+from core.localizer.affinity_fit import KnownMatches, fit_affinity
 from core.localizer.pipeline import LocalizerConfig, Prepared, localize_prepared
 from core.records import Features, LabelMap
 
@@ -120,3 +121,58 @@ def test_soft_affinity_finds_poses_where_labels_swap_and_the_hard_rule_fails():
     )
     assert hard.result.cam_from_world is None
     assert soft.error.position_m < 0.01
+
+
+def known_matches(count=20_000, bias=-4.0, slope=9.0, trust=0.4, seed=0):
+    """Matches that are right as often as a logistic curve says."""
+    rng = np.random.default_rng(seed)
+    scores, ratios = rng.uniform(0, 0.8, count), rng.normal(0, 1.5, count)
+    chance = 1 / (1 + np.exp(-(bias + slope * scores + trust * ratios)))
+    return KnownMatches(scores, rng.random(count) < chance, ratios)
+
+
+def test_the_settings_that_made_matches_right_are_found_again():
+    found = fit_affinity([known_matches(seed=k) for k in range(8)])
+    config = found.config
+    assert np.allclose([config.bias, config.slope, config.trust], [-4.0, 9.0, 0.4], rtol=0.04)
+    assert (found.num_queries, found.num_matches) == (8, 160_000)
+    assert found.loss_after < found.loss_before
+    assert fit_affinity([known_matches(seed=k) for k in range(8)]).config == config
+
+
+def test_every_query_counts_the_same_however_many_matches_it_has():
+    few = [known_matches(500, bias=-5, seed=k) for k in range(40)]
+    found = fit_affinity([*few, known_matches(100_000, bias=0)], labels=False)
+    assert found.config.bias < -3.5
+    assert found.config.trust == AffinityConfig().trust, "without labels nothing is said of them"
+
+
+def test_labels_that_speak_against_right_matches_are_not_trusted_and_do_not_spoil_the_rest():
+    given = known_matches(bias=-4, slope=9, trust=-0.5)
+    config = fit_affinity([given]).config
+    assert config.trust == 0
+    same = fit_affinity([given], labels=False).config
+    assert np.allclose([config.bias, config.slope], [same.bias, same.slope])
+
+
+def test_matches_that_tell_nothing_leave_the_settings_as_they_are():
+    start = AffinityConfig(bias=-3, slope=7)
+    none = KnownMatches(np.zeros(0), np.zeros(0, bool), np.zeros(0))
+    wrong = KnownMatches(np.array([0.1, 0.4]), np.zeros(2, bool), np.array([0.0, -np.inf]))
+    assert fit_affinity([], start).config == fit_affinity([none], start).config == fit_affinity([wrong], start).config == start
+
+
+def test_plain_p3p_may_draw_by_descriptors_so_that_labels_get_no_credit_for_it():
+    """Right matches are rarer than any order of best scores first finds, and their scores are higher on average."""
+    scene_map, matches, _, pose = street(count=900)
+    ids = matches.point_ids.copy()
+    ids[60:] = np.random.default_rng(1).integers(0, 900, 840)
+    scores = np.where(np.arange(900) < 60, 0.4, 0.2)
+    features = Features(np.zeros((900, 2)), np.ones(900), np.zeros(900), np.zeros((900, 128)), "toy")
+    prepared = Prepared(query_at(pose), features, replace(matches_to(matches.points2D, ids), scores=scores))
+    config = LocalizerConfig(affinity=AffinityConfig(weigh_p3p=True))
+    found = localize_prepared(prepared, scene_map, config)
+    assert found.consistency.keep.all()
+    assert found.consistency.weights[:60].min() > 5 * found.consistency.weights[60:].max()
+    assert found.error.position_m < 0.1
+    assert localize_prepared(prepared, scene_map).consistency.weights is None

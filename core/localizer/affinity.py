@@ -3,6 +3,10 @@
 The hard rule of PAPER 3.3 asks whether two labels are equal, which the finer a vocabulary is, the less often holds. Here
 a match with point label a and query label b has the likelihood ratio P(b | a, same surface) / P(b), counted on training
 correspondences: labels that are confused across seasons still speak for a match, and rare ones say little.
+
+The defaults of ``bias``, ``slope`` and ``trust`` were fitted to the matches of the demo's own queries, under six conditions of
+one world: numbers on the demo that use them are flattered. ``fit_affinity`` fits them to other matches whose truth is known;
+the seasons benchmark does that on its tuning worlds before it measures anything.
 """
 
 from __future__ import annotations
@@ -31,6 +35,9 @@ class AffinityConfig:
         0.0, minimum=0.0, maximum=4.0, help="power of vote share times confidence that scales a log ratio; 0: not asked"
     )
     least: float = setting(0.0, minimum=0.0, maximum=1.0, help="matches that are less likely right than this are dropped")
+    weigh_p3p: bool = setting(
+        False, help="plain P3P too draws each match as likely as its descriptors say it is right; off: best scores first"
+    )
     agreement: float = setting(0.5, minimum=0.01, maximum=0.999, help="how often a label keeps where no statistics are given")
 
 
@@ -80,10 +87,23 @@ def match_log_ratios(given: MethodInput) -> Array:
 def match_probabilities(given: MethodInput) -> Array:
     """How likely (M,) f64 each match is right, from its descriptors (the ratio of the two nearest) and its labels.
 
-    A logistic regression; the defaults are fitted to matches of a world under six conditions.
+    A logistic regression; where its defaults come from stands at the head of this file.
     """
     config = given.config.affinity
-    odds = config.bias + config.slope * given.matches.scores.astype(np.float64) + config.trust * match_log_ratios(given)
+    return _logistic(_descriptor_odds(given) + config.trust * match_log_ratios(given))
+
+
+def descriptor_probabilities(given: MethodInput) -> Array:
+    """How likely (M,) f64 each match is right, from its descriptors alone: ``match_probabilities`` without labels."""
+    return _logistic(_descriptor_odds(given))
+
+
+def _descriptor_odds(given: MethodInput) -> Array:
+    config = given.config.affinity
+    return config.bias + config.slope * given.matches.scores.astype(np.float64)
+
+
+def _logistic(odds: Array) -> Array:
     return 1 / (1 + np.exp(-np.clip(odds, -50, 50)))
 
 

@@ -12,7 +12,7 @@ from core.errors import ImageError, InputError
 from core.evaluation.errors import pose_error
 from core.geometry import Array
 from core.images import read_image
-from core.localizer.affinity import AffinityConfig, ssmc_soft
+from core.localizer.affinity import AffinityConfig, descriptor_probabilities, ssmc_soft
 from core.localizer.features import FeatureConfig, extract_features, extractor_id
 from core.localizer.gravity import PriorConfig, near_enough
 from core.localizer.gsmc import GsmcConfig, gsmc, gsmc_soft
@@ -39,8 +39,13 @@ from core.steps import scaled
 
 
 def keep_all(given: MethodInput) -> Consistency:
-    """The baseline of PAPER 3.2: every match goes to RANSAC, labels or not."""
-    return Consistency(np.ones(len(given.matches), bool))
+    """The baseline of PAPER 3.2: every match goes to RANSAC, labels or not.
+
+    With ``affinity.weigh_p3p`` each is drawn as its descriptors deserve: what a method that weighs by labels is fairly
+    compared with.
+    """
+    everything = np.ones(len(given.matches), bool)
+    return Consistency(everything, descriptor_probabilities(given) if given.config.affinity.weigh_p3p else None)
 
 
 METHODS: dict[str, Method] = {"p3p": keep_all, "ssmc": ssmc, "ssmc-soft": ssmc_soft, "gsmc": gsmc, "gsmc-soft": gsmc_soft}
