@@ -158,12 +158,23 @@ def write_image(path: str | Path, image: Array, quality: int = 92) -> None:
     write_atomic(path, lambda file: Path(file).write_bytes(data.tobytes()))
 
 
+_TEMPORARY = ".fgsn-"
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """The temporary files of ``write_atomic`` in a folder and below, left by processes that were killed."""
+    return [path for path in Path(folder).rglob(f"{_TEMPORARY}*.part*") if path.is_file()]
+
+
 def write_atomic(path: Path, write: Callable[[str], object]) -> None:
-    """Call ``write(temporary_name)`` beside ``path``, then move the result into place."""
+    """Call ``write(temporary_name)`` beside ``path``, then move the result into place.
+
+    A process that is killed leaves the temporary file; ``leftovers`` finds it.
+    """
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=_TEMPORARY, suffix=f".part{path.suffix}")
         os.close(handle)
         try:
             write(temporary)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from core.engine.clustering import INITS
 from core.engine.fgsn_config import CHOICES, FGSNConfig
 from core.engine.models import ShippedConfig
 from core.engine.optimization import OPTIMIZERS, PRECISIONS, SCHEDULES
@@ -23,7 +24,7 @@ def presets() -> tuple[Mapping[str, Any], Mapping[str, Sequence[str]]]:
     short = replace(shipped, optimization=schedule, max_reference_images=60)
     long = replace(shipped, optimization=replace(shipped.optimization, snapshot_every=50))
     choices = {**CHOICES, "optimizer": OPTIMIZERS, "schedule": SCHEDULES, "precision": tuple(PRECISIONS)}
-    choices["init"] = ("random", "k-means++")
+    choices["init"] = INITS
     return {SHORT: short, LONG: long, PAPER: FGSNConfig()}, choices
 
 

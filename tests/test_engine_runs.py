@@ -14,11 +14,12 @@ import torch
 from engine_toys import drain, on_one_thread, toy_network, toy_set
 from training_toys import RUN, run_config, start_weights
 
+from core.engine.augmentation import AugmentationConfig
 from core.engine.clustering import ClusterConfig
 from core.engine.losses import softmax_divergence
-from core.engine.optimization import StepRecord
+from core.engine.optimization import OptimizationConfig, StepRecord
 from core.engine.run_folder import RunFolder, read_log
-from core.engine.runs import RunConfig, train_run
+from core.engine.runs import Note, RunConfig, train_run
 from core.engine.segmenter import load_segmenter
 from core.engine.validation_losses import ValidationRecord
 from core.engine.weights import load_network
@@ -164,6 +165,71 @@ def test_a_run_is_not_overwritten_and_not_mixed_with_another(made, tmp_path):
     steps, path = drain(run_of(made, made["path"].parent, resume=True))
     assert path == made["path"]
     assert not [step for step in steps if isinstance(step, StepRecord)]
+
+
+def test_a_run_that_learnt_nothing_is_begun_anew_with_other_settings(made, tmp_path):
+    many = run_config(clusters=ClusterConfig(num_clusters=1000))
+    with pytest.raises(InputError, match="features for 1000 clusters"):
+        drain(run_of(made, tmp_path / "run", config=many))
+    run = run_of(made, tmp_path / "run", config=run_config(clusters=ClusterConfig(num_clusters=7, num_iterations=3)))
+    assert next(step for step in run if "k-means 3" in step.message)
+    run.close()
+    drain(run_of(made, tmp_path / "run"))
+    assert same_result(made, tmp_path / "run")
+
+
+def test_going_on_removes_what_was_half_written_and_nothing_else(made, tmp_path):
+    run = run_of(made, tmp_path / "run")
+    next(step for step in run if isinstance(step, StepRecord))
+    run.close()
+    (tmp_path / "run" / ".gitignore").write_text("*")
+    (tmp_path / "run" / ".fgsn-abc.part.json").write_text("{")
+    next(step for step in run_of(made, tmp_path / "run", resume=True) if isinstance(step, StepRecord))
+    assert [path.name for path in (tmp_path / "run").glob(".*")] == [".gitignore"]
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_folder_of_other_things_and_a_file_are_refused_and_left_alone(made, tmp_path, resume):
+    (tmp_path / ".env").write_text("mine")
+    with pytest.raises(InputError, match=r"holds \.env and no run, expected a new or an empty folder"):
+        next(run_of(made, tmp_path, resume=resume))
+    with pytest.raises(InputError, match=r"\.env: is a file, expected a folder"):
+        next(run_of(made, tmp_path / ".env", resume=resume))
+    assert [path.name for path in tmp_path.iterdir()] == [".env"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"augmentation": AugmentationConfig(min_scale=5.0)}, "augmentation.min_scale is 5.0, expected at most max_scale, 2.0"),
+        ({"label_scale": 20000.0}, "label_scale is 20000.0, expected at least 0 at most 4"),
+        ({"clusters": ClusterConfig(num_clusters=70000)}, "num_clusters is 70000, expected at least 1 at most 65535"),
+        ({"optimization": OptimizationConfig(batch_size=1)}, "the batch size is 1, expected at least 2"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused_before_anything_is_written(made, tmp_path, changes, sentence):
+    with pytest.raises(InputError, match=sentence):
+        next(run_of(made, tmp_path / "run", config=replace(run_config(), **changes)))
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_start_of_the_clusters_is_refused():
+    with pytest.raises(InputError, match=r"clusters\.init is 'foo', expected one of random, k-means\+\+"):
+        ClusterConfig(init="foo")
+
+
+def test_points_that_the_check_leaves_out_are_told_before_the_training(made, tmp_path):
+    class Told:
+        notes = ("2 of 4 correspondences lie outside",)
+
+        def __len__(self):
+            return len(made["data"])
+
+        def view(self, index):
+            return made["data"].view(index)
+
+    run = train_run(made["start"], Told(), run_config(), tmp_path / "run", 0, replace(RUN, validation_share=0.0))
+    assert next(step.message for step in run if isinstance(step, Note)) == Told.notes[0]
 
 
 def test_broken_and_foreign_files_are_refused(made, tmp_path):

@@ -13,6 +13,7 @@ from core.engine.consistency import consistency_at_points
 from core.engine.fgsn_config import FGSNConfig
 from core.engine.optimization import (
     OptimizationConfig,
+    Stepper,
     StepRecord,
     TrainingError,
     build_optimizer,
@@ -140,6 +141,15 @@ def test_rates_rise_then_fall_and_the_head_comes_down_to_the_body():
     assert scheduled_rate(config, 0) == pytest.approx(0.1)
     assert scheduled_rate(config, 60) == pytest.approx(0.4)
     assert [head_factor(config, step) for step in (0, 25, 50, 99)] == pytest.approx([10, 10**0.5, 1, 1])
+
+
+@pytest.mark.parametrize(("step", "factor"), [(6, 9.0), (7, 3.0), (8, 1.0), (11, 1.0)])
+def test_a_head_made_anew_by_a_later_clustering_begins_at_its_full_factor(step, factor):
+    config = OptimizationConfig(iterations=12, learning_rate=1.0, warmup=0, power=0.0, head_factor=9.0, head_iterations=2)
+    network = toy_network()
+    stepper = Stepper(network, lambda draw: (sum(one.sum() for one in network.parameters()), {}), config, 0, 6)
+    stepper.step(step, 12)
+    assert {group["head"]: group["lr"] for group in stepper.optimizer.param_groups} == pytest.approx({True: factor, False: 1.0})
 
 
 def test_the_papers_optimizer_gives_biases_twice_the_rate_and_no_decay():

@@ -17,17 +17,23 @@ from core.geometry import Array, frozen_array
 from core.images import write_atomic
 from core.records import Progress, setting
 
+INITS = ("random", "k-means++")
+MAX_LABELS = 65535  # labels are kept in 16 bits
 _CHUNK_ROWS = 16384
 _SPLIT = 1 / 1024  # how far an empty cluster's new centre is moved from the centre that it was copied from
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterConfig:
-    num_clusters: int = setting(100, minimum=1, help="number of clusters K")
+    num_clusters: int = setting(100, minimum=1, maximum=MAX_LABELS, help="number of clusters K")
     max_dims: int = setting(256, minimum=1, help="dimensions kept by the PCA whitening")
     num_iterations: int = setting(20, minimum=1, help="k-means iterations")
     init: str = setting("random", help="random as in faiss; k-means++ wastes fewer clusters where features are few")
     spherical: bool = setting(False, help="centroids are unit vectors: the features are, so none is favoured for its length")
+
+    def __post_init__(self) -> None:
+        if self.init not in INITS:
+            raise InputError(f"clusters.init is {self.init!r}, expected one of {', '.join(INITS)}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -143,8 +149,6 @@ def initial_centroids(points: Tensor, num_clusters: int, init: str, seed: int) -
     random = np.random.default_rng(seed)
     if init == "random":
         return points[torch.from_numpy(np.sort(random.choice(len(points), num_clusters, replace=False)))]
-    if init != "k-means++":
-        raise ValueError(f"init is {init!r}, expected 'random' or 'k-means++'")
     chosen = [int(random.integers(len(points)))]
     nearest = torch.full((len(points),), torch.inf, device=points.device)
     for _ in range(num_clusters - 1):
@@ -192,6 +196,11 @@ def kmeans(
     return centroids
 
 
+def _where_double_is(features: Tensor) -> Tensor:
+    """The features on a device that has float64: Apple's GPUs have none."""
+    return features.cpu() if features.device.type == "mps" else features
+
+
 def fit_clusters(features: Tensor, config: ClusterConfig, seed: int) -> Generator[Progress, None, ClusterModel]:
     """Fit PCA whitening, L2 normalisation and k-means on features (N, D) (PAPER 2.2 steps 3 and 4).
 
@@ -201,6 +210,7 @@ def fit_clusters(features: Tensor, config: ClusterConfig, seed: int) -> Generato
         raise InputError(f"some of the {len(features)} features are NaN or infinite, expected numbers; is the network sound?")
     if len(features) < config.num_clusters:
         raise InputError(f"{len(features)} features for {config.num_clusters} clusters, expected at least one a cluster")
+    features = _where_double_is(features)
     yield Progress("PCA whitening", 0.0)
     A, b = pca_whitening(features, config.max_dims)
     points = torch.nn.functional.normalize(features.float() @ A + b, dim=1)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from core.engine.augmentation import AugmentationConfig
 from core.engine.clustering import ClusterConfig
 from core.engine.optimization import OptimizationConfig, paper_optimization
+from core.engine.settings import check_ranges
 from core.errors import InputError
 from core.records import setting
 
@@ -35,10 +36,15 @@ class FGSNConfig:
         10_000, minimum=0, help="steps between clusterings; 0: cluster once, which localized best in the paper"
     )
     labels: str = setting(
-        "crop", help="crop: the frozen network labels each reference crop; image: whole images, once a clustering: faster"
+        "crop",
+        help="crop: the frozen network labels each reference crop, and a match counts where both crops show it; image: whole "
+        "images, once a clustering: faster, and a match counts where the crop that learns shows it",
     )
     label_scale: float = setting(
-        0.0, minimum=0, help="whole images are enlarged this much for features and labels; 0: resized as for segmentation"
+        0.0,
+        minimum=0,
+        maximum=4,
+        help="whole images are enlarged this much for features and labels; 0: resized as for segmentation",
     )
     crops: str = setting(
         "centred", help="centred: resized images around a match; random: zoomed and turned too, for rendered or few images"
@@ -73,6 +79,11 @@ class FGSNConfig:
         return 2 if self.reference_fraction is None else 1
 
     @property
+    def images_per_pass(self) -> int:
+        """Images that the network sees at once in training."""
+        return self.pairs_per_draw * (2 if self.hinge_weight > 0 else self.images_per_pair)
+
+    @property
     def pairs_per_draw(self) -> int:
         """``batch_size`` counts images that a gradient flows through."""
         return max(1, self.optimization.batch_size // self.images_per_pair)
@@ -81,3 +92,11 @@ class FGSNConfig:
     def needs_both_crops(self) -> bool:
         """Whether matches must lie in both crops of a pair: the labels or the hinge come from the other one."""
         return self.labels == "crop" or self.hinge_weight > 0
+
+
+def check_config(config: FGSNConfig) -> None:
+    """Raise InputError for a number out of its range, and for settings that do not go together."""
+    check_ranges(config)
+    zoom = config.augmentation
+    if zoom.min_scale > zoom.max_scale:
+        raise InputError(f"augmentation.min_scale is {zoom.min_scale}, expected at most max_scale, {zoom.max_scale}")

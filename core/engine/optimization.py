@@ -48,7 +48,9 @@ class OptimizationConfig:
     power: float = setting(0.9, minimum=0, help="poly schedule: (1 - step / iterations) ** power")
     warmup: int = setting(50, minimum=0, help="steps over which the rate rises linearly")
     head_factor: float = setting(1.0, minimum=0, help="rate of conv6 and conv6_1 over the body's at the start")
-    head_iterations: int = setting(0, minimum=0, help="steps over which the head's factor falls to 1; 0 keeps it")
+    head_iterations: int = setting(
+        0, minimum=0, help="steps of each clustering over which the head's factor falls to 1; 0 keeps it"
+    )
     max_gradient: float = setting(5.0, minimum=0, help="norm to which gradients are clipped; 0: never")
     precision: str = setting("fp32", help="fp32; bf16 or fp16 autocast, the latter with scaled losses")
     frozen_norm: bool = setting(False, help="BatchNorm keeps its running statistics, as in the paper; its scales still train")
@@ -130,11 +132,14 @@ def scheduled_rate(config: OptimizationConfig, step: int, round_start: int = 0) 
     return config.learning_rate * rising * (1 - scheduled / config.iterations) ** config.power
 
 
-def head_factor(config: OptimizationConfig, step: int) -> float:
-    """Factor of a fresh head: from ``head_factor`` geometrically down to 1 over ``head_iterations`` steps."""
+def head_factor(config: OptimizationConfig, head_step: int) -> float:
+    """Factor of a head ``head_step`` steps after it was made anew: from ``head_factor`` geometrically down to 1.
+
+    It gets there after ``head_iterations`` steps; a round of fewer steps ends before.
+    """
     if not config.head_iterations:
         return config.head_factor
-    return config.head_factor ** max(0.0, 1 - step / config.head_iterations)
+    return config.head_factor ** max(0.0, 1 - head_step / config.head_iterations)
 
 
 LossOfDraw = Callable[[int], tuple[Tensor, dict[str, float]]]
@@ -144,7 +149,8 @@ class Stepper:
     """A network in training with its optimizer: takes steps, and gives and takes back all that they change.
 
     ``loss_of_draw(number)`` must depend on nothing but the number and the network. A step is the mean of
-    ``accumulate`` draws in each process of the group.
+    ``accumulate`` draws in each process of the group. A round has a stepper of its own, so momentum and AdamW's moments
+    start anew with its head; the paper does not say whether its own do.
     """
 
     def __init__(
@@ -196,7 +202,7 @@ class Stepper:
         return scheduled_rate(self.config, step, self.round_start)
 
     def _set_rates(self, step: int) -> None:
-        rate, head = self.rate(step), head_factor(self.config, step)
+        rate, head = self.rate(step), head_factor(self.config, step - self.round_start)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["factor"] * (head if group["head"] else 1.0)
 

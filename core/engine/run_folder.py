@@ -23,10 +23,13 @@ from torch import Tensor
 from core.engine.snapshots import read_snapshot, write_snapshot
 from core.engine.weight_folders import OWN_WEIGHTS
 from core.errors import InputError
-from core.images import write_atomic
+from core.images import leftovers, write_atomic
 
 LOG = "log.jsonl"
-RESUME = "the same command with --resume goes on with it"
+
+
+class RunSettingsError(InputError):
+    """The folder is no place for this run: it holds another one, or something else. The message starts with its path."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,20 +65,40 @@ class RunFolder:
     def begin(self, settings: dict[str, Any], resume: bool) -> None:
         """Write the settings of a new run, or compare them with those of the run that goes on.
 
-        InputError when there is a run already and it is not to go on, or when it has other settings.
+        A run that stopped before it learnt anything is begun anew. RunSettingsError when there is a run already and it is not
+        to go on, when it has other settings, and for a file or a folder of other things.
         """
         path = self.path / "run.json"
-        if not path.is_file():
-            write_text(path, json.dumps(settings, indent=1))
+        self._require_place_for_a_run()
+        different = differences(self.settings(), json.loads(json.dumps(settings))) if path.is_file() else []
+        if not self.snapshot.is_file():
+            self._begin_anew(settings, keep=path.is_file() and not different)
+        elif not resume:
+            raise RunSettingsError(
+                f"{self.path}: holds a run already, expected a new folder; the same command with --resume goes on with it"
+            )
+        elif different:
+            found = "; ".join(different[:4])
+            raise RunSettingsError(f"{path}: the run has other settings: {found}; expected the same to go on")
+        for left in leftovers(self.path):
+            left.unlink(missing_ok=True)  # half-written files of a process that was killed
+
+    def _require_place_for_a_run(self) -> None:
+        if self.path.exists() and not self.path.is_dir():
+            raise RunSettingsError(f"{self.path}: is a file, expected a folder for the run")
+        if self.path.is_dir() and not (self.path / "run.json").is_file():
+            ours = set(leftovers(self.path))
+            other = sorted(path.name for path in self.path.iterdir() if path not in ours)
+            if other:
+                raise RunSettingsError(f"{self.path}: holds {other[0]} and no run, expected a new or an empty folder")
+
+    def _begin_anew(self, settings: dict[str, Any], keep: bool) -> None:
+        """Nothing was learnt here; ``keep``: what an earlier try with the same settings has clustered is still right."""
+        if keep:
             return
-        if not resume:
-            raise InputError(f"{self.path}: holds a run already, expected a new folder; {RESUME}")
-        different = differences(self.settings(), json.loads(json.dumps(settings)))
-        if different:
-            raise InputError(f"{path}: the run has other settings: {'; '.join(different[:4])}; expected the same to go on")
-        for left in self.path.glob(".*"):
-            if left.is_file():
-                left.unlink()  # half-written files of a process that was killed
+        for made in (*self.path.glob("frozen_*.safetensors"), *self.path.glob("clusters_*.safetensors")):
+            made.unlink()
+        write_text(self.path / "run.json", json.dumps(settings, indent=1))
 
     def settings(self) -> dict[str, Any]:
         """What the run is made with; InputError when there is no run."""

@@ -14,18 +14,20 @@ from core.engine.clustering import ClusterModel
 from core.engine.dataset import PairData
 from core.engine.device import choose_device
 from core.engine.distributed import SINGLE, Group, with_shared_statistics
-from core.engine.fgsn_config import FGSNConfig
+from core.engine.fgsn_config import FGSNConfig, check_config
 from core.engine.network import PSPNet
 from core.engine.official_runs import FOLDER, run_name, snapshot_name, write_best, write_centroids, write_official_snapshot
 from core.engine.optimization import Stepper, StepRecord
 from core.engine.run_folder import RunFolder, RunState
 from core.engine.season_data import check_pair_data, split
 from core.engine.segmenter import available_weights
+from core.engine.settings import check_ranges
 from core.engine.targets import make_targets
-from core.engine.tensorboard_log import TensorBoardLog
+from core.engine.tensorboard_log import TensorBoardLog, require_tensorboard
 from core.engine.training import PairTraining, Round, clusters_of_round, frozen_copy, rounds, with_fresh_heads
 from core.engine.validation_losses import ValidationLosses, ValidationRecord, as_row, validation_config, validation_losses
 from core.engine.weights import NetworkInfo, load_network, save_network
+from core.errors import InputError
 from core.records import Progress, setting
 
 
@@ -37,12 +39,21 @@ class RunConfig:
     validation_share: float = setting(
         0.3, minimum=0, maximum=0.9, help="share of the places that only validate; 0: none, and the last network is the result"
     )
-    validation_pairs: int = setting(500, minimum=0, help="pairs a validation; 0: as many as there are views")
-    official_layout: bool = setting(True, help="also write snapshots, centroids and bestval.txt as the published code does")
+    validation_pairs: int = setting(
+        500, minimum=0, help="drawn pairs a validation: all of the paper's take hours; 0: as many as views"
+    )
+    official_layout: bool = setting(
+        True, help="also write centroids and, at each validation, snapshots and bestval.txt as the published code does"
+    )
     tensorboard: bool = setting(False, help="also write TensorBoard events")
 
 
 Step = Progress | StepRecord | ValidationRecord
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Note(Progress):
+    """What the data says to its user after it was checked: a sentence that must not be missed."""
 
 
 def train_run(
@@ -61,11 +72,14 @@ def train_run(
     """Train from a shipped network or a weight file, in the folder ``out``; return the best network's file.
 
     Its last layers are replaced, so the file may have any number of labels. Every yield can cancel; closing keeps
-    what was done. With ``resume`` a run goes on with the same losses as if it had never stopped, on one machine with
-    one number of threads; InputError when ``out`` holds a run and ``resume`` is not set, or one with other settings.
-    ``origin``: where the data comes from, kept in run.json. In a ``group`` every process makes the same call.
+    what was done. With ``resume`` a run goes on with the same losses as if it had never stopped, on processors of one
+    machine with one number of threads (GPUs add in any order); RunSettingsError when ``out`` holds a run and ``resume`` is
+    not set, or one with other settings. ``origin``: where the data comes from, kept in run.json. In a ``group`` every
+    process makes the same call. Each clustering's steps begin with a new optimizer, as they begin with a new head.
     """
     run = run or RunConfig()
+    _check(config, run, group)
+    target = group.device or choose_device(device).device
     network, info = start_network(weights)
     folder = RunFolder(Path(out))
     if group.leads:
@@ -74,9 +88,9 @@ def train_run(
         folder.begin(_settings(config, run, seed, start, facts, group), resume)
     group.wait()
     if not folder.snapshot.is_file():
-        yield from check_pair_data(data)
+        for note in (yield from check_pair_data(data)):
+            yield Note(note)
     parts = split(data, run.validation_share, seed) if run.validation_share else (data, None)
-    target = group.device or choose_device(device).device
     job = _Job(folder, config, run, seed, info, parts[0], parts[1], target, group)
     try:
         yield from job.train(network)
@@ -86,6 +100,20 @@ def train_run(
     finally:
         job.board.close()
     return folder.weights
+
+
+def _check(config: FGSNConfig, run: RunConfig, group: Group) -> None:
+    """Raise InputError for what would stop the run later."""
+    check_config(config)
+    check_ranges(run)
+    if run.tensorboard:
+        require_tensorboard()
+    shared = group.size > 1 and str(group.device).startswith("cuda")
+    if config.images_per_pass < 2 and not (config.optimization.frozen_norm or shared):
+        raise InputError(
+            f"the batch size is {config.optimization.batch_size}, expected at least 2: normalization needs several images, "
+            "unless optimization.frozen_norm is true"
+        )
 
 
 def start_network(weights: str | Path) -> tuple[PSPNet, NetworkInfo]:

@@ -26,9 +26,17 @@ class TensorBoardLog:
             self._writer.close()
 
 
-def _writer(folder: Path, first_step: int) -> Any:
+def require_tensorboard() -> Any:
+    """The class that writes events; InputError where TensorBoard is not installed."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise InputError("TensorBoard is not installed; expected the package tensorboard, or a run without it") from error
+        raise InputError(
+            "TensorBoard is not installed; expected the package tensorboard (the extra `tensorboard`), or a run without it"
+        ) from error
+    return SummaryWriter
+
+
+def _writer(folder: Path, first_step: int) -> Any:
+    SummaryWriter = require_tensorboard()
     return SummaryWriter(str(folder), purge_step=first_step + 1 if first_step else None)
