@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 from torch.nn import functional as F
 
 from benchmarks.plain_segmentation import plain_starts, plain_weights
@@ -106,3 +107,14 @@ def test_blend_weights_sum_to_one_and_pick_single_cells_on_their_pixels():
     matrix = blend_matrix(axis, np.arange(97), 32)
     np.testing.assert_allclose(matrix.sum(1), 1, rtol=1e-6)
     np.testing.assert_allclose(matrix[::8], np.eye(13), atol=1e-6)
+
+
+def test_smoothing_is_a_gaussian_whose_border_cells_go_on_outside():
+    logits = np.random.default_rng(3).normal(size=(2, 3, 11, 17)).astype(np.float32)
+    expected = gaussian_filter(logits, (0, 0, 1.5, 1.5), mode="nearest", radius=(0, 0, 5, 5))
+    np.testing.assert_allclose(tiling.smoothed(torch.from_numpy(logits), 1.5).numpy(), expected, atol=1e-5)
+
+
+def test_no_smoothing_leaves_logits_as_they_are():
+    logits = torch.randn(1, 2, 5, 6)
+    assert tiling.smoothed(logits, 0.0) is logits

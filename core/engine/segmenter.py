@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from core.engine.device import ComputeConfig, choose_device, is_out_of_memory
 from core.engine.inference import InferenceNetwork
 from core.engine.network import PSPNet
-from core.engine.tiling import Axis, blend_matrix, classify_tiles, crop_axis, nearest_positions, resized_size
+from core.engine.tiling import Axis, blend_matrix, classify_tiles, crop_axis, nearest_positions, resized_size, smoothed
 from core.engine.weights import NetworkInfo, Preprocessing, load_network
 from core.errors import InputError, WeightsError
 from core.geometry import Array
@@ -144,7 +144,8 @@ class Segmenter:
         corners = [(plan.y.starts[iy], plan.x.starts[ix]) for iy, ix in batch]
         crops = torch.stack([pixels[:, top : top + plan.y.crop, left : left + plan.x.crop] for top, left in corners])
         with self.compute.settings():
-            return self._network(normalise(crops.to(self.device), self.info.preprocessing))
+            logits = self._network(normalise(crops.to(self.device), self.info.preprocessing))
+        return smoothed(logits, self.info.preprocessing.smoothing)
 
     def _classify(self, logits: Tensor, plan: CropPlan, height: int, width: int) -> Generator[Progress, None, LabelMap]:
         """Blend and classify the pixels that the image's size takes, and only those."""

@@ -14,6 +14,7 @@ from math import ceil
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from core.engine.weights import Preprocessing
 from core.geometry import Array
@@ -87,6 +88,20 @@ def blend_matrix(axis: Axis, positions: Array, ramp: int) -> Array:
         matrix[rows, index, np.minimum(cell + 1, axis.cells - 1)] += weights[offset] * share
     matrix = matrix.reshape(len(positions), -1)
     return (matrix / matrix.sum(1, keepdims=True)).astype(np.float32)
+
+
+def smoothed(logits: Tensor, deviation: float) -> Tensor:
+    """Filter logits (N, K, h, w) by a Gaussian of ``deviation`` cells, cut at three of them; the border cells go on outside."""
+    reach = ceil(3 * deviation)
+    if not reach:
+        return logits
+    taps = torch.arange(-reach, reach + 1, device=logits.device, dtype=torch.float32)
+    weights = torch.exp(-0.5 * (taps / deviation) ** 2)
+    weights /= weights.sum()
+    count, labels, height, width = logits.shape
+    planes = F.pad(logits.float().reshape(count * labels, 1, height, width), [reach] * 4, mode="replicate")
+    across = F.conv2d(planes, weights.view(1, 1, 1, -1))
+    return F.conv2d(across, weights.view(1, 1, -1, 1)).reshape(logits.shape)
 
 
 def nearest_positions(source: int, target: int) -> tuple[Array, Array]:

@@ -30,7 +30,9 @@ class Preprocessing:
     The image is resized so that its shorter side is ``short_side`` px and no side is over ``max_long_side``, then cut into
     overlapping crops of at most ``crop`` px. ``fit`` "pad": a crop is always ``crop`` px, black where the image ends;
     "shrink": it is no larger than the image, rounded up by repeating its last pixels.
-    ``mean``, ``std`` are RGB, 0..255; ``channel_order`` "bgr" or "rgb" applies after them.
+    ``mean``, ``std`` are RGB, 0..255; ``channel_order`` "bgr" or "rgb" applies after them. ``smoothing``: standard deviation,
+    in cells of the label map, of a Gaussian over each crop's logits; 0 in the paper. On worlds and photographs a little
+    raises agreement and information at once, because single cells flip less.
     """
 
     short_side: int = 1024
@@ -41,10 +43,13 @@ class Preprocessing:
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     channel_order: str = "bgr"
     output_stride: int = 8
+    smoothing: float = 0.0
 
     def __post_init__(self) -> None:
         if self.fit not in ("pad", "shrink") or self.channel_order not in ("bgr", "rgb"):
             raise ValueError(f"fit {self.fit!r}, channel_order {self.channel_order!r}; expected pad or shrink, bgr or rgb")
+        if not 0 <= self.smoothing <= 32:
+            raise ValueError(f"smoothing is {self.smoothing}, expected 0 to 32 cells")
         if min(self.short_side, self.crop, self.output_stride) < 1 or len(self.mean) != 3 or min(self.std) <= 0:
             raise ValueError("sizes and standard deviations must be positive, and mean and std have three values")
 
@@ -65,6 +70,7 @@ def small_preprocessing() -> Preprocessing:
         short_side=512,
         crop=1409,
         fit="shrink",
+        smoothing=2.0,
         mean=(123.675, 116.28, 103.53),
         std=(58.395, 57.12, 57.375),
         channel_order="rgb",
