@@ -21,10 +21,9 @@ from typing import Any
 
 import torch
 
+from benchmarks.aligned_photographs import MICHIGAN, STROMOVKA, with_photographs
 from benchmarks.sift_heading import sift_heading_accuracy
 from benchmarks.study_measure import (
-    MICHIGAN,
-    STROMOVKA,
     TOLERANCE_PX,
     MeasureConfig,
     TimeSpent,
@@ -32,7 +31,7 @@ from benchmarks.study_measure import (
     measure_row,
     quick_measures,
 )
-from benchmarks.study_rows import PLAIN, ROWS, SURFACES, RowSpec
+from benchmarks.study_rows import ANNOTATED, PLAIN, ROWS, SURFACES, RowSpec
 from benchmarks.study_text import Measured, StudyResult, study_text
 from benchmarks.study_training import check_settings, config_of, load_start, study_base, train_row
 from core.engine.dataset import PairData, TrainingSet
@@ -109,6 +108,7 @@ def parser() -> argparse.ArgumentParser:
         "--init", type=Path, metavar="WEIGHTS", help="network of 19 classes to begin with (default: the shipped one)"
     )
     made.add_argument("--init-plain", type=Path, metavar="WEIGHTS", help="the same, pre-trained without surfaces: for one row")
+    made.add_argument("--init-annotated", type=Path, metavar="WEIGHTS", help="the same, from worlds and CamVid: for one row")
     made.add_argument(
         "--short-side", type=positive_int, metavar="PX", help="seen by networks when measured (default: their own)"
     )
@@ -124,6 +124,7 @@ def plan_of(options: argparse.Namespace, command: str) -> Plan:
         measures = replace(measures, short_side=options.short_side)
     _require(options)
     starts = {SURFACES: options.init or MODELS / "world-19.safetensors", PLAIN: options.init_plain}
+    starts[ANNOTATED] = options.init_annotated
     return Plan(
         work=options.work,
         out=options.out,
@@ -145,7 +146,7 @@ def plan_of(options: argparse.Namespace, command: str) -> Plan:
 
 def _require(options: argparse.Namespace) -> None:
     """Raise InputError unless the inputs that were named are there."""
-    for path in (options.init, options.init_plain):
+    for path in (options.init, options.init_plain, options.init_annotated):
         if path is not None and not path.is_file():
             raise InputError(f"{path}: no such file, expected a network's weights")
     for path in (*options.data, options.held_out, options.photographs):
@@ -164,11 +165,11 @@ def chosen_rows(names: Sequence[str] | None, quick: bool) -> tuple[RowSpec, ...]
 
 def run(plan: Plan) -> Generator[Progress, None, StudyResult]:
     """Make what is missing of the study and write its text after every row; return the result."""
-    missing = [row for row in plan.rows if row.start not in plan.starts]
-    skipped = [f"Left out: {row.title}, because no such start network was given (--init-plain)." for row in missing]
-    rows = [row for row in plan.rows if row not in missing]
+    lacks = {row.name: _lack(plan, row) for row in plan.rows}
+    skipped = [f"Left out: {row.title}, because {lacks[row.name]}." for row in plan.rows if lacks[row.name]]
+    rows = [row for row in plan.rows if not lacks[row.name]]
     if not rows:
-        raise InputError("no rows left to train: their start network was not given (--init-plain)")
+        raise InputError(f"no rows left to train: {'; '.join(sorted(set(lacks.values())))}")
     starts = {name: load_start(path) for name, path in plan.starts.items()}
     data, held_out = yield from _worlds(plan)
     began = time.monotonic()
@@ -179,10 +180,11 @@ def run(plan: Plan) -> Generator[Progress, None, StudyResult]:
     for name, text in plan.changes:
         base = changed(base, name, text)
     for row in rows:
+        learnt = with_photographs(data, plan.photographs, row.photographs) if row.photographs else data
         folder = plan.work / "rows" / row.name
         config, start = config_of(row, base, plan.steps), starts[row.start]
         clusters = plan.work / "clusters"
-        weights = yield from train_row(row, config, start, data, plan.seed, folder, plan.device, clusters)
+        weights = yield from train_row(row, config, start, learnt, plan.seed, folder, plan.device, clusters)
         check_settings(folder / "measures.json", settings_of(plan.measures))
         measured = measure_row(weights, folder / _MEASURED, held_out, plan.photographs, plan.measures, plan.seed)
         numbers[row.name] = yield from measured
@@ -193,6 +195,14 @@ def run(plan: Plan) -> Generator[Progress, None, StudyResult]:
         write_atomic(plan.out, lambda temporary, text=text: Path(temporary).write_text(text, encoding="utf-8"))
         yield Progress(f"{row.title}: done", len(numbers) / len(rows))
     return result
+
+
+def _lack(plan: Plan, row: RowSpec) -> str:
+    """What was not given that a row needs, or nothing."""
+    if row.start not in plan.starts:
+        return f"no such start network was given (--init-{row.start})"
+    absent = [name for name in row.photographs if plan.photographs is None or not (plan.photographs / name).is_dir()]
+    return f"--photographs has no {' and no '.join(absent)}" if absent else ""
 
 
 def _worlds(plan: Plan) -> Generator[Progress, None, tuple[PairData, TrainingSet]]:

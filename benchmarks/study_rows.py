@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from benchmarks.aligned_photographs import MICHIGAN, STROMOVKA, TILDE
+
 CLASSES = "classes"  # the start network's own labels, kept
 CLUSTERS = "clusters"
-SURFACES, PLAIN = "surfaces", "plain"  # start networks: pre-trained on classes and surfaces, on classes alone
+SURFACES, PLAIN = "surfaces", "plain"  # start networks: pre-trained on classes and surfaces, on classes alone,
+ANNOTATED = "annotated"  # on classes of worlds and of photographs together
 
 
 @dataclass(frozen=True, kw_only=True)
 class RowSpec:
     """One network. ``changes``: settings of FGSNConfig by name, as text. ``reclusterings``: how often clusters are made anew,
     evenly over the run. ``length``: steps over those of the study; 0 leaves the start network as it is. ``control``: the row
-    that differs in one option, with the same start, clusters, images, steps and seed.
+    that differs in one option, with the same start, clusters, images, steps and seed. ``photographs``: data sets whose
+    training part is learnt from beside the worlds (benchmarks.aligned_photographs).
     """
 
     name: str
@@ -26,6 +30,7 @@ class RowSpec:
     start: str = SURFACES
     control: str = ""
     quick: bool = False
+    photographs: tuple[str, ...] = ()
 
 
 NO_CORR = (("correspondence_weight", "0.0"),)
@@ -76,7 +81,47 @@ def option_rows() -> tuple[RowSpec, ...]:
     ]
     rows.append(RowSpec(name="fgsn-100-long", title="FGSN 100, three times the steps", length=3, control="fgsn-100"))
     rows.append(RowSpec(name="fgsn-100-plain", title="FGSN 100, start without surfaces", start=PLAIN, control="fgsn-100"))
-    return tuple(rows)
+    rows.append(RowSpec(name="fgsn-100-annotated", title="FGSN 100, start with CamVid", start=ANNOTATED, control="fgsn-100"))
+    return (*rows, *photograph_rows(), *paper_rows())
+
+
+def photograph_rows() -> tuple[RowSpec, ...]:
+    """Worlds and photographs together."""
+    some, names = (TILDE, MICHIGAN), "tilde_webcam and grief_michigan"
+    return (
+        RowSpec(name="fgsn-100-photographs", title=f"FGSN 100, also {names}", photographs=some, control="fgsn-100"),
+        RowSpec(
+            name="fgsn-100-photographs-more",
+            title=f"FGSN 100, also {names} and grief_stromovka",
+            photographs=(*some, STROMOVKA),
+            control="fgsn-100",
+        ),
+    )
+
+
+def paper_rows() -> tuple[RowSpec, ...]:
+    """The paper's own ways where the shipped recipe, that the other rows follow, departs from them."""
+    optimizer = (
+        ("optimization.optimizer", "sgd"),
+        ("optimization.learning_rate", "2.5e-3"),
+        ("optimization.weight_decay", "1e-4"),
+        ("optimization.power", "1.0"),
+        ("optimization.warmup", "0"),
+        ("optimization.frozen_norm", "true"),
+    )
+    options = (
+        ("paper-optimizer", "SGD and frozen BatchNorm as in the paper, rate 2.5e-3", optimizer),
+        ("paper-rate", "the same at the paper's rate 2.5e-5", (*optimizer, ("optimization.learning_rate", "2.5e-5"))),
+        ("pairs", "mean over pairs", (("average", "pairs"),)),
+        ("both-sides", "gradient through both sides", (("reference_fraction", "none"),)),
+        ("hinge", "feature hinge", (("hinge_weight", "1.0"),)),
+        ("random-init", "k-means from random points", (("clusters.init", "random"),)),
+        ("all-dims", "up to 256 PCA dimensions", (("clusters.max_dims", "256"),)),
+    )
+    return tuple(
+        RowSpec(name=f"fgsn-100-{name}", title=f"FGSN 100, {title}", changes=changes, control="fgsn-100")
+        for name, title, changes in options
+    )
 
 
 ROWS = (*class_rows(), *(row for count in (20, 100, 200, 1000) for row in cluster_rows(count)), *option_rows())

@@ -88,7 +88,8 @@ def train_row(
     ``clusters``: folder in which first clusterings are kept for the rows that would make the same ones. Raises InputError
     when ``work`` holds a network of other settings.
     """
-    settings = {"row": asdict(row), "config": asdict(config), "start": start.sha256, "seed": seed, "data": data_facts(data)}
+    described = {name: value for name, value in asdict(row).items() if name != "photographs" or value}
+    settings = {"row": described, "config": asdict(config), "start": start.sha256, "seed": seed, "data": data_facts(data)}
     check_settings(work / SETTINGS, settings)
     out = work / NETWORK
     if not out.is_file():

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from engine_toys import COLORS, drain, on_one_thread, toy_network, toy_set
 
+from benchmarks.aligned_photographs import AlignedPhotographs, aligned_views, divided, shifted, with_photographs
 from benchmarks.study import chosen_rows, main
 from benchmarks.study_measure import _pair_mean, heading_row
-from benchmarks.study_rows import PLAIN, ROWS
+from benchmarks.study_rows import ANNOTATED, PLAIN, ROWS
 from benchmarks.study_text import StudyResult, study_text
 from benchmarks.study_training import OwnLabels, config_of, study_base
+from core.engine.dataset import TrainingSet
 from core.engine.heading import HeadingAccuracy
 from core.engine.weights import NetworkInfo, load_network, save_network, small_preprocessing
 from core.errors import InputError
@@ -67,7 +69,15 @@ def test_the_study_runs_from_start_to_tables_and_measures_nothing_twice(inputs, 
     assert "Plain SIFT" in text
     assert "python3 dev.py study --work" in text
     measured = json.loads((tmp_path / "rows" / "fgsn-20" / "measured.json").read_text())
-    assert sorted(measured) == ["grief_stromovka", "tilde_webcam", "worlds"]
+    assert sorted(measured) == [
+        "grief_stromovka",
+        "grief_stromovka, far",
+        "grief_stromovka, far, held out",
+        "grief_stromovka, held out",
+        "tilde_webcam",
+        "tilde_webcam, held out",
+        "worlds",
+    ]
     assert measured["worlds"]["all"]["num_correspondences"] == 400
     network, info = load_network(tmp_path / "rows" / "fgsn-20" / "network.safetensors")
     assert (info.vocabulary, network.config.num_labels, info.names) == ("fgsn-20", 20, None)
@@ -108,7 +118,7 @@ def test_networks_are_measured_as_they_see_images_themselves(inputs, tmp_path, m
     monkeypatch.setattr(study_measure, "at_short_side", scaled)
     assert study_measure.MeasureConfig().short_side is None
     assert study_measure.MeasureConfig().heading_every == 1
-    part = {"worlds": lambda segmenter: numbers_of(segmenter.info.preprocessing.short_side)}
+    part = {"worlds": lambda segment: numbers_of(64)}
     monkeypatch.setattr(study_measure, "parts", lambda *_: part)
     given = (inputs / "start.safetensors", tmp_path / "measured.json", None, None, study_measure.MeasureConfig(), 0)
     assert drain(study_measure.measure_row(*given))[1]["worlds"]["seen"] == 64
@@ -139,10 +149,10 @@ def test_every_row_has_its_settings_and_differs_from_its_control_in_one_option()
         if not row.control:
             continue
         control = by_name[row.control]
-        options = ("changes", "reclusterings", "length", "start", "num_labels", "kind")
+        options = ("changes", "reclusterings", "length", "start", "num_labels", "kind", "photographs")
         different = [name for name in options if getattr(row, name) != getattr(control, name)]
         assert len(different) == 1, row.name
-        assert (config == config_of(control, base, 600)) == (row.start == PLAIN), row.name
+        assert (config == config_of(control, base, 600)) == (row.start in (PLAIN, ANNOTATED) or bool(row.photographs)), row.name
 
 
 def test_three_clusterings_divide_the_steps_and_longer_rows_have_more():
@@ -198,7 +208,6 @@ def test_headings_have_an_interval_around_their_share():
 
 def test_nothing_is_left_half_written_when_a_row_is_stopped(inputs, tmp_path):
     from benchmarks.study_training import load_start, train_row
-    from core.engine.dataset import TrainingSet
     from core.engine.settings import changed
 
     base = study_base()
@@ -215,3 +224,49 @@ def test_nothing_is_left_half_written_when_a_row_is_stopped(inputs, tmp_path):
     steps, path = drain(train_row(*given, tmp_path / "row", "cpu", tmp_path / "clusters"))
     assert [step.step for step in steps if hasattr(step, "step")] == [2, 3]
     assert path.is_file()
+
+
+def test_rows_that_learn_photographs_train_on_them_and_are_judged_on_others(inputs, tmp_path):
+    assert study(inputs, tmp_path, "--rows", "fgsn-100-photographs", "fgsn-20") == 0  # no grief_michigan here
+    assert "because --photographs has no grief_michigan" in (tmp_path / "study.md").read_text()
+    joined = with_photographs(TrainingSet(inputs / "train"), inputs / "photographs", ("tilde_webcam",))
+    names = [joined.view(index).name for index in range(len(joined))]
+    assert [name for name in names if name.startswith("1/")] == ["1/east/0"]
+    row = next(row for row in ROWS if row.name == "fgsn-100-photographs")
+    numbers = {"tilde_webcam": {"kappa": 0.5}, "grief_michigan, far": {"kappa": 0.25}, "worlds": {"all": {"kappa": 0.125}}}
+    text = study_text(StudyResult(rows=[(row, numbers | {"tilde_webcam, held out": {"kappa": 0.75}})], facts=[]))
+    assert "0.750" in text
+    assert "0.125" in text
+    assert "0.500" not in text
+    assert "0.250" not in text
+
+
+def test_places_are_trained_on_or_held_out_but_never_both():
+    frames = [f"{number:04d}" for number in range(20, 60)]
+    for name, places, counts in (("tilde_webcam", "abc", (2, 1)), ("grief_michigan", "12345", (3, 2))):
+        trained, held_out = divided(name, list(places))
+        assert not trained & held_out
+        assert (len(trained), len(held_out)) == counts
+    trained, held_out = divided("grief_stromovka", frames)
+    assert max(trained) == "0039"
+    assert min(held_out) == "0042"  # neighbouring frames show the same trees
+
+
+def test_shifted_matches_show_the_same_thing_and_stay_above_the_horizon():
+    random = np.random.default_rng(3)
+    wide = random.integers(0, 255, (40, 120))
+    first, second = wide[:, 30:90], np.roll(wide, 2, axis=0)[:, 20:80]  # x + 10, y + 2
+    points = shifted((60, 40), (60, 40), (10.0, 2.0), 0.6, 1)
+    here, there = (side.astype(int) for side in (points.points_ref, points.points_other))
+    assert np.array_equal(first[here[:, 1], here[:, 0]], second[there[:, 1], there[:, 0]])
+    assert (there[:, 1].max(), there[:, 0].max(), len(here)) == (23, 59, 50 * 22)
+
+
+def test_the_published_shifts_become_views_without_copies_of_a_file(shared_data):
+    views = aligned_views(shared_data("grief_michigan"))
+    assert sum(len(view.shifts) for view in views) == 328
+    assert {view.place for view in views} == {f"place {number}" for number in range(1, 6)}
+    frames = AlignedPhotographs(aligned_views(shared_data("grief_stromovka")), 8)
+    assert len(frames) == 40
+    moved = frames.view(0).correspondences[0]
+    assert np.allclose(moved.points_other - moved.points_ref, [-124, -2])

@@ -138,12 +138,13 @@ def heading_shift(first: LabelMap, second: LabelMap, config: HeadingConfig | Non
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeadingPair:
-    """Two photographs of one ``place``: x_other = x_reference + ``dx`` px for what is far away."""
+    """Two photographs of one ``place``: x_other = x_reference + ``dx`` px for what is far away, y + ``dy`` (0: not told)."""
 
     place: str
     reference: Path
     other: Path
     dx: float
+    dy: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -190,7 +191,7 @@ def _season_pairs(folder: Path) -> list[HeadingPair]:
     rows = [line.split() for line in (folder / "displacements.txt").read_text().splitlines()]
     seasons = (folder / "season_00", folder / "season_01")
     return [
-        HeadingPair(row[0], *(season / f"{row[0]}.jpg" for season in seasons), float(row[1]))
+        HeadingPair(row[0], *(season / f"{row[0]}.jpg" for season in seasons), *(float(shift) for shift in row[1:3]))
         for row in rows
         if row and not row[0].startswith("#")
     ]
