@@ -2,8 +2,9 @@
 
     python3 dev.py bench-seasons --work DIR --out docs/seasons.md
 
-Stages: render worlds for tuning and for the test, tune plain P3P, evaluate all methods, study what gravity and height must
-be worth, compare with other libraries on the same matches, localize photographs. Every stage goes on where it was stopped.
+Stages: render worlds for tuning and for the test, tune plain P3P and SSMC, fit the soft labels on the tuning worlds'
+matches, evaluate all methods, study what gravity and height must be worth, compare with other libraries on the same matches,
+localize photographs. Every stage goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ from typing import Any
 import torch
 
 from benchmarks import seasons_tuning as tuning
+from benchmarks.seasons_fit import BY_DESCRIPTORS, Fitted, best_tempering, fits_of, tempering_variants
 from benchmarks.seasons_real import write_real_scenes
-from benchmarks.seasons_scenes import TEST_SEED, TUNING_SEED, Difficulty, SceneSet, write_scenes
+from benchmarks.seasons_scenes import AIMS, DIFFICULTIES, TEST_SEED, TUNING_SEED, SceneSet, write_scenes
 from benchmarks.seasons_solvers import poselib_p3p, pycolmap_p3p
-from benchmarks.seasons_table import Study, seasons_text
+from benchmarks.seasons_table import WEIGHTED, Study, seasons_text
 from core.evaluation.job import Job, Labelling, Variant
 from core.evaluation.results import write_text
 from core.evaluation.rows import QueryRow
@@ -41,12 +43,9 @@ from fgsn_viewer.commands_evaluation import labelling_of, write_evaluation
 
 LABEL_METHODS = ("ssmc", "ssmc-soft", "gsmc", "gsmc-soft", "pfsl")
 GRAVITY_ERRORS_DEG, HEIGHT_ERRORS_M = (0.0, 1.0, 2.0, 5.0), (0.0, 0.3, 1.0)
-HARDNESS = (
-    Difficulty(spacing_m=2.0, lateral_m=0.4, yaw_deg=7.0),
-    Difficulty(),
-    Difficulty(spacing_m=6.0, lateral_m=1.5, yaw_deg=16.0),
-)
-"""What --study-difficulty tries on the tuning worlds, to choose how hard the benchmark is."""
+HARDNESS = (0.6, 0.8, 1.0, 1.2)
+"""Times the difficulty of each kind: what --study-difficulty tries on the tuning worlds, to choose how hard it shall be."""
+GPS_ERROR_M = 4.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -75,11 +74,10 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS)
     made.add_argument("--conditions", nargs="+", default=list(CONDITIONS), choices=CONDITIONS)
     made.add_argument("--size", type=parse_size, default=(640, 480), metavar="WxH")
-    hard = Difficulty()
-    made.add_argument("--num-reference", type=positive_int, default=hard.num_reference)
-    made.add_argument("--spacing", type=positive_float, default=hard.spacing_m, metavar="M")
-    made.add_argument("--lateral", type=non_negative_float, default=hard.lateral_m, metavar="M")
-    made.add_argument("--yaw", type=non_negative_float, default=hard.yaw_deg, metavar="DEG")
+    made.add_argument("--num-reference", type=positive_int, help="of all kinds, as the next three (default: each its own)")
+    made.add_argument("--spacing", type=positive_float, metavar="M")
+    made.add_argument("--lateral", type=non_negative_float, metavar="M")
+    made.add_argument("--yaw", type=non_negative_float, metavar="DEG")
     made.add_argument("--photographs", type=Path, metavar="DIR", help="folder of the photograph sets, each optional")
     made.add_argument("--workers", type=positive_int, default=1)
     made.add_argument("--scheduler", default="", metavar="ADDRESS", help="Dask scheduler")
@@ -103,19 +101,20 @@ class Plan:
 
 
 def plan_of(options: argparse.Namespace) -> Plan:
-    difficulty = Difficulty(
-        num_reference=options.num_reference, spacing_m=options.spacing, lateral_m=options.lateral, yaw_deg=options.yaw
-    )
+    asked = {"num_reference": options.num_reference, "spacing_m": options.spacing}
+    asked |= {"lateral_m": options.lateral, "yaw_deg": options.yaw}
+    asked = {name: value for name, value in asked.items() if value is not None}
+    difficulties = {kind: replace(DIFFICULTIES[kind], **asked) for kind in options.kinds}
     queries, conditions, size = options.queries, tuple(options.conditions), options.size
     scenes, tuning_scenes = options.scenes, options.tuning_scenes
     if options.quick:
         queries, conditions, size, scenes, tuning_scenes = 2, conditions[:1] + conditions[-1:], (320, 240), 1, 1
-        difficulty = replace(difficulty, num_reference=min(6, difficulty.num_reference))
+        difficulties = {kind: replace(hard, num_reference=min(6, hard.num_reference)) for kind, hard in difficulties.items()}
     test = SceneSet(
         first_seed=TEST_SEED,
         count=scenes,
         num_queries=queries,
-        difficulty=difficulty,
+        difficulties=difficulties,
         kinds=tuple(options.kinds),
         conditions=conditions,
         size=size,
@@ -134,28 +133,39 @@ def run(plan: Plan, labellings: tuple[Labelling, ...]) -> Generator[Progress, No
     tried = yield from evaluate(tuning_job, plan.work / "tuning", plan.workers)
     rankings = {f"ssmc {name}".strip() if name else "p3p": tuning.ranked(tried.rows, plan.quick, name) for name in ("", labels)}
     plain, semantic = (ranking[0].setting.config() for ranking in rankings.values())
+    fitted = yield from fit(plan, tuning_paths, semantic, labellings, labels)
     test_paths = yield from write_scenes(plan.test, plan.work / "scenes")
+    methods = method_variants(plain, semantic, labellings, fitted)
     studied = sensitivity_variants(semantic, labellings)
-    variants = (
-        method_variants(plain, semantic, labellings) + (studied[3:4] if plan.quick else studied) + outside_variants(plain)
-    )
+    variants = methods + (studied[3:4] if plan.quick else studied) + outside_variants(plain)
     test_job = job(plan, test_paths, variants, labellings)
     found = yield from evaluate(test_job, plan.work / "test", plan.workers)
     yield from write_evaluation(plan.work / "test", found, test_job)
-    real, notes = yield from _photographs(plan, method_variants(plain, semantic, labellings), labellings)
+    real, notes = yield from _photographs(plan, methods, labellings)
     return Study(
         rankings=rankings,
         rows=found.rows,
         real_rows=real,
         real_notes=notes,
         num_labels={labelling.name: labelling.num_labels for labelling in labellings},
-        difficulty=plan.test.difficulty.text,
+        fitted=fitted,
+        difficulty=plan.test.difficulty_text,
         seeds={"tuning": plan.tuning.seeds_text, "test": plan.test.seeds_text},
         conditions=plan.test.conditions,
         seed=plan.seed,
         notes=found.notes,
         seconds=time.perf_counter() - started,
     )
+
+
+def fit(
+    plan: Plan, scenes: tuple[Path, ...], semantic: LocalizerConfig, labellings: tuple[Labelling, ...], labels: str
+) -> Generator[Progress, None, Fitted]:
+    """Fit what soft labels need on the tuning worlds alone, with the matches as they are tuned."""
+    fits = yield from fits_of(job(plan, scenes, (), labellings), semantic, plan.work / "fit")
+    variants = tempering_variants(semantic, labels, fits[labels].config, plan.quick)
+    found = yield from evaluate(job(plan, scenes, variants, labellings), plan.work / "tempering", plan.workers)
+    return Fitted(fits, *best_tempering(found.rows))
 
 
 def _photographs(
@@ -174,14 +184,27 @@ def job(plan: Plan, scenes: tuple[Path, ...], variants: tuple[Variant, ...], lab
     return Job(scenes, variants, labellings, plan.work / "labels", plan.seed)
 
 
-def method_variants(plain: LocalizerConfig, semantic: LocalizerConfig, labellings: Sequence[Labelling]) -> tuple[Variant, ...]:
-    """Plain P3P as tuned, and every method with every network as SSMC was tuned."""
+def method_variants(
+    plain: LocalizerConfig, semantic: LocalizerConfig, labellings: Sequence[Labelling], fitted: Fitted
+) -> tuple[Variant, ...]:
+    """Plain P3P as tuned, and every method with every network as SSMC was tuned and the soft labels were fitted.
+
+    ``WEIGHTED`` draws by descriptors in the same RANSAC as the methods that draw by labels too: only what they find beyond
+    it is owed to labels. Sequences begin without being told where, and also where a GPS-like position puts them.
+    """
     made = [
-        Variant(method, replace(semantic, method=method), labelling.name)
+        Variant(method, replace(fitted.config(semantic, labelling.name), method=method), labelling.name)
         for method in LABEL_METHODS
         for labelling in labellings
     ]
+    made += [
+        replace(variant, name=f"{variant.name}, start known to {GPS_ERROR_M:g} m", start_error_m=GPS_ERROR_M)
+        for variant in made
+        if variant.is_sequence
+    ]
     same = replace(semantic, method=plain.method)
+    weighted = replace(fitted.fits[BY_DESCRIPTORS].config, weigh_p3p=True)
+    made.insert(0, Variant(WEIGHTED, replace(same, affinity=weighted)))
     if same != plain:
         made.insert(0, Variant("p3p, set as SSMC", same))
     return (Variant("p3p", plain), *made)
@@ -203,14 +226,14 @@ def outside_variants(config: LocalizerConfig) -> tuple[Variant, ...]:
 
 
 def study_difficulty(plan: Plan) -> Generator[Progress, None, str]:
-    """Plain P3P at its defaults on the tuning worlds, for several spacings, offsets and turns."""
-    texts = []
-    for difficulty in HARDNESS:
-        scenes = replace(plan.tuning, difficulty=replace(difficulty, num_reference=plan.tuning.difficulty.num_reference))
+    """Plain P3P at its defaults on the tuning worlds, nearer to and farther from what the map has seen."""
+    texts = ["Aim, percent within (0.25 m, 2 deg): " + ", ".join(f"{kind} {share:g}" for kind, share in AIMS.items())]
+    for factor in HARDNESS:
+        scenes = replace(plan.tuning, difficulties={k: hard.times(factor) for k, hard in plan.tuning.difficulties.items()})
         paths = yield from write_scenes(scenes, plan.work / "scenes")
         found = yield from evaluate(job(plan, paths, (Variant("p3p"),), ()), plan.work / "difficulty", plan.workers)
         table = table_text([row for row in rows_by_kind(found.rows) if row.condition == CHANGED])
-        texts.append(f"{scenes.difficulty.text}\n{table}")
+        texts.append(f"{scenes.difficulty_text}\n{table}")
     return "\n\n".join(texts)
 
 

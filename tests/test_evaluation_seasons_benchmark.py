@@ -9,18 +9,29 @@ from evaluation_toys import StripeLabels, write_toy_scene
 
 from benchmarks import seasons, seasons_real
 from benchmarks import seasons_tuning as tuning
-from benchmarks.seasons_scenes import TEST_SEED, TUNING_SEED, Difficulty, SceneSet
+from benchmarks.seasons_fit import BY_DESCRIPTORS, Fitted, best_tempering, tempering_name
+from benchmarks.seasons_scenes import AIMS, DIFFICULTIES, TEST_SEED, TUNING_SEED, Difficulty, SceneSet
 from core.evaluation.job import Labelling
 from core.geometry import Camera
 from core.images import write_image
+from core.localizer.affinity import AffinityConfig
+from core.localizer.affinity_fit import Fit
+from core.localizer.pipeline import LocalizerConfig
 from core.records import Progress
 from core.scene.scene import open_scene
 from core.steps import finish
 from core.world.geometry import KINDS
 
 
+def _fit(**settings):
+    return Fit(AffinityConfig(**settings), 10, 1000, 0.3, 0.5, 0.4)
+
+
+FITTED = Fitted({BY_DESCRIPTORS: _fit(bias=-2.0), "a": _fit(bias=-3.0, trust=0.7)}, 0.1, {0.1: (1.0, 2.0, 3.0)})
+
+
 def scene_set(first_seed, count=12):
-    return SceneSet(first_seed=first_seed, count=count, num_queries=8, difficulty=Difficulty())
+    return SceneSet(first_seed=first_seed, count=count, num_queries=8, difficulties=DIFFICULTIES)
 
 
 def test_no_world_is_of_two_purposes():
@@ -49,11 +60,45 @@ def test_the_best_setting_of_plain_p3p_is_the_one_that_finds_most_changed_querie
 def test_plain_p3p_is_also_measured_as_the_others_are_set(tmp_path):
     labelling = Labelling("a", "stripes", 8, "a", StripeLabels(tmp_path))
     loose, strict = (tuning.Setting(ratio, 8.0, 4, True).config for ratio in (0.95, 0.8))
-    plain, same, ssmc, *_ = seasons.method_variants(strict(), loose("ssmc"), [labelling])
-    assert (plain.id, same.id, ssmc.id) == ("p3p", "p3p, set as SSMC", "ssmc/a")
-    assert [variant.config.method for variant in (plain, same, ssmc)] == ["p3p", "p3p", "ssmc"]
-    assert [variant.config.matching.ratio for variant in (plain, same, ssmc)] == [0.8, 0.95, 0.95]
-    assert seasons.method_variants(strict(), strict("ssmc"), [labelling])[1].id == "ssmc/a"
+    made = seasons.method_variants(strict(), loose("ssmc"), [labelling], FITTED)
+    plain, same, drawn, ssmc, *_ = made
+    assert (plain.id, same.id, drawn.id, ssmc.id) == ("p3p", "p3p, set as SSMC", "p3p, drawn by descriptors", "ssmc/a")
+    assert [variant.config.method for variant in made[:4]] == ["p3p", "p3p", "p3p", "ssmc"]
+    assert [variant.config.matching.ratio for variant in made[:4]] == [0.8, 0.95, 0.95, 0.95]
+    assert [variant.config.affinity.weigh_p3p for variant in made[:4]] == [False, False, True, False]
+    assert seasons.method_variants(strict(), strict("ssmc"), [labelling], FITTED)[2].id == "ssmc/a"
+
+
+def test_what_was_fitted_is_what_is_measured(tmp_path):
+    labelling = Labelling("a", "stripes", 8, "a", StripeLabels(tmp_path))
+    made = {v.name: v for v in seasons.method_variants(LocalizerConfig(), LocalizerConfig(), [labelling], FITTED)}
+    assert (made["ssmc-soft"].config.affinity.bias, made["ssmc-soft"].config.affinity.trust) == (-3.0, 0.7)
+    assert made["gsmc-soft"].config.gsmc.tempering == 0.1
+    assert made["p3p, drawn by descriptors"].config.affinity.bias == -2.0
+    assert made["p3p"].config == LocalizerConfig()
+    told = made["pfsl, start known to 4 m"]
+    assert (told.start_error_m, made["pfsl"].start_error_m) == (4.0, 0.0)
+    assert told.settings() != made["pfsl"].settings()
+
+
+def test_the_tempering_that_finds_most_changed_queries_is_taken():
+    from test_evaluation_results import row
+
+    rows = [row("snow/0.jpg", (0.4, 1.0) if value == 0.1 else None, method=tempering_name(value)) for value in (0.03, 0.1)]
+    best, tried = best_tempering(rows)
+    assert (best, tried) == (0.1, {0.03: (0, 0, 0), 0.1: (0, 100, 100)})
+    assert best_tempering([])[0] == 0.03
+
+
+def test_each_kind_has_a_difficulty_of_its_own_that_options_replace():
+    def plan(*more):
+        return seasons.plan_of(seasons.parser().parse_args(["--work", "somewhere", *more]))
+
+    assert plan().test.difficulties == DIFFICULTIES
+    assert set(DIFFICULTIES) == set(AIMS) == set(KINDS)
+    changed = plan("--yaw", "3", "--kinds", "urban").tuning.difficulties
+    assert changed == {"urban": replace(DIFFICULTIES["urban"], yaw_deg=3.0)}
+    assert Difficulty().times(0.5) == Difficulty(spacing_m=2.5, lateral_m=1.0, yaw_deg=11.0)
 
 
 @pytest.fixture
@@ -96,6 +141,7 @@ def test_a_quick_run_writes_the_whole_text(toy_worlds, capsys):
     titles = [line for line in text.splitlines() if line.startswith("## ")]
     assert titles == [
         "## Tuned first",
+        "## Fitted on the tuning worlds",
         "## Changed conditions, all methods",
         "## Who wins, on the same queries",
         "## By condition, at (0.5 m, 5°)",
@@ -105,8 +151,18 @@ def test_a_quick_run_writes_the_whole_text(toy_worlds, capsys):
     ]
     assert "test: urban 70000 to 70000; tuning: urban 60000 to 60000" in text
     assert "p3p: 4 settings on the tuning worlds" in text
+    assert "| a-100 | " in text.split("## Fitted on the tuning worlds")[1].split("##")[0]
+    assert "Its odometry is simulated: the true motion" in text
     assert "ssmc a-100: 4 settings on the tuning worlds" in text
-    for line in ("| p3p |  |", "| ssmc | a-100 |", "| pfsl | a-19 |", "| ssmc a-19 → ssmc a-100 | urban |", "| PoseLib |"):
+    for line in (
+        "| p3p |  |",
+        "| ssmc | a-100 |",
+        "| pfsl | a-19 |",
+        "| pfsl, start known to 4 m | a-19 |",
+        "| p3p, drawn by descriptors |  |",
+        "| ssmc a-19 → ssmc a-100 | urban |",
+        "| PoseLib |",
+    ):
         assert line in text
     assert "| gsmc, oracle +- 5 deg, 0 m a-100 |" in text
     assert text.count("left out, the photographs are not here") == 4

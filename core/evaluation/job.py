@@ -49,7 +49,9 @@ class Variant:
     """One line of the table: a method with its settings and its labels.
 
     ``name`` is what the table says; the method is ``config.method``. ``labels`` names a Labelling, or "" for none.
-    ``solve`` replaces the pose estimation by an outside one. ``odometry`` of a sequence: "simulated" or "none".
+    ``solve`` replaces the pose estimation by an outside one. ``odometry`` of a sequence: "simulated" or "none";
+    ``start_error_m``: the standard deviation, along each level axis, of a position made from the truth that a sequence's
+    first query is given, as GPS would; 0: it is not told where it begins.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Variant:
     solve: Solver | None = None
     sequence: SequenceConfig = field(default_factory=SequenceConfig)
     odometry: str = "simulated"
+    start_error_m: float = 0.0
 
     @property
     def id(self) -> str:
@@ -67,7 +70,8 @@ class Variant:
         """Everything of the variant that can change a result, as plain values."""
         solver = "" if self.solve is None else f"{self.solve.__module__}.{self.solve.__qualname__}"
         if self.is_sequence:
-            return {"method": self.config.method, "config": asdict(self.sequence), "odometry": self.odometry}
+            told = {"odometry": self.odometry, "start_error_m": self.start_error_m}
+            return {"method": self.config.method, "config": asdict(self.sequence), **told}
         return {"method": self.config.method, "config": asdict(self.config), "solve": solver}
 
     @property

@@ -19,7 +19,7 @@ from core.localizer.batch import refused
 from core.localizer.frames import Candidates, retrieved_poses
 from core.localizer.pipeline import LocalizerConfig, Prepared, localize_prepared, prepare, rank_references
 from core.localizer.ransac import reprojection_errors
-from core.localizer.retrieval import RetrievalConfig, Retriever, build_retriever, retriever_if_used
+from core.localizer.retrieval import RetrievalConfig, Retriever, build_retriever, is_used
 from core.records import ImageData, Localization, LocalizationResult, Progress, RansacStats, Scene, SceneMap, settings_of
 from core.scene.scene import open_scene
 from core.steps import finish
@@ -34,7 +34,7 @@ class Desk:
         self.job = job
         self._scenes: dict[Path, Scene] = {}
         self._maps: dict[tuple[Path, str], SceneMap] = {}
-        self._retrievers: dict[tuple[Path, str], Retriever | None] = {}
+        self._retrievers: dict[tuple[Path, str], Retriever] = {}
         self._stores = {labelling.name: LabelStore(labelling, job.cache) for labelling in job.labellings}
 
     def scene(self, path: Path) -> Scene:
@@ -60,18 +60,20 @@ class Desk:
 
     def retriever(self, path: Path, config: RetrievalConfig) -> Retriever | None:
         """What finds the likely part of a large map; None for a map that is matched as a whole."""
-        if (path, repr(config)) not in self._retrievers:
-            self._retrievers[path, repr(config)] = finish(retriever_if_used(self.scene(path).map, config, self.job.seed))
-        return self._retrievers[path, repr(config)]
+        return self._built(path, config) if is_used(self.scene(path).map, config) else None
 
     def places(self, path: Path) -> Candidates | None:
         """Where in the scene a query may be, by what its image looks like; None for a map without descriptors."""
         scene_map = self.scene(path).map
         if scene_map.observations.descriptors is None:
             return None
-        if (path, "places") not in self._retrievers:
-            self._retrievers[path, "places"] = finish(build_retriever(scene_map, seed=self.job.seed))
-        return retrieved_poses(scene_map, self._retrievers[path, "places"])
+        return retrieved_poses(scene_map, self._built(path, RetrievalConfig()))
+
+    def _built(self, path: Path, config: RetrievalConfig) -> Retriever:
+        """A scene's retriever, made once for single queries and sequences alike."""
+        if (path, repr(config)) not in self._retrievers:
+            self._retrievers[path, repr(config)] = finish(build_retriever(self.scene(path).map, config, self.job.seed))
+        return self._retrievers[path, repr(config)]
 
 
 def evaluate_unit(desk: Desk, unit: Unit) -> Generator[Progress, None, list[dict[str, Any]]]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from core.errors import InputError
 from core.evaluation.job import Answer, Unit, Variant
+from core.evaluation.priors import noisy_position
 from core.evaluation.rows import row_of, row_to_json
 from core.localizer.batch import refused
 from core.localizer.frames import in_order, make_frames, odometry_of
@@ -25,11 +27,14 @@ def evaluate_sequence(desk: Desk, unit: Unit, variant: Variant) -> Generator[Pro
 
     Odometry is not in the scenes: it is the true motion between queries with the errors of ``NOISE``. Particles start
     around the first query's prior, else where retrieval places it, else around all mapping cameras: where in the scene
-    it begins is not told.
+    it begins is not told, unless the variant's ``start_error_m`` says how well.
     """
     scene = desk.scene(unit.scene)
     queries = in_order([scene.image(name) for name in unit.queries])
     try:
+        if variant.start_error_m > 0:
+            start = noisy_position(queries[0], variant.start_error_m, desk.job.seed)
+            queries = (replace(queries[0], prior=start), *queries[1:])
         answers = yield from _follow(desk, unit, variant, queries)
     except (InputError, OSError) as error:
         answers = [Answer(refused(query, str(error), METHOD, desk.job.seed), {}, refused=True) for query in queries]
