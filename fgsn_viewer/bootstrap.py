@@ -96,7 +96,7 @@ def core_pipelines() -> Pipelines:
         available_weights=_late("core.engine.segmenter", "available_weights"),
         load_segmenter=_late("core.engine.segmenter", "load_segmenter"),
         label_points=_late("core.mapping.labels", "segment_points"),
-        label_statistics=_late("core.scene.label_statistics", "find_label_statistics", heavy=False),
+        label_statistics=_late("core.engine.weight_folders", "statistics_beside", heavy=False),
         method_names=lambda: tuple(STYLES),
         retriever=_late("fgsn_viewer.localizer_calls", "retriever"),
         prepare=_late("fgsn_viewer.localizer_calls", "prepare"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fgsn_viewer.cli_values import non_negative_float, positive_int, seed_number
+from fgsn_viewer.cli_values import non_negative_float, positive_float, positive_int, seed_number
 from resources import DEFAULT_WEIGHTS
 
 MODULE = "commands_consistency"
@@ -31,7 +31,7 @@ def _add_consistency(command) -> None:
     measure.add_argument("--per-label", action="store_true", help="also each label's own kappa")
     measure.add_argument("--per-condition", action="store_true", help="also each condition's numbers (always for a scene)")
     measure.add_argument("--intervals", action="store_true", help="also 95 %% bootstrap intervals over a scene's image pairs")
-    measure.add_argument("--seed", type=seed_number, default=0, help="of the bootstrap")
+    measure.add_argument("--seed", type=seed_number, help="of the bootstrap (default: 0)")
 
 
 def _add_stationary(command) -> None:
@@ -41,11 +41,14 @@ def _add_stationary(command) -> None:
         "--data",
         type=Path,
         nargs="+",
+        action="extend",
         required=True,
         metavar="DIR",
         help="correspondence files, scenes with a map, or rendered sets",
     )
-    count.add_argument("--out", type=Path, metavar="FILE", help="default: WEIGHTS with .labels.safetensors, beside the weights")
+    count.add_argument(
+        "--out", type=Path, metavar="FILE", help="default: WEIGHTS with .labels.safetensors, beside weights of your own"
+    )
     count.add_argument("--official", type=Path, metavar="NPY", help="also write the published tool's stationary_inds.npy")
     count.add_argument(
         "--rule",
@@ -57,4 +60,11 @@ def _add_stationary(command) -> None:
     count.add_argument("--threshold", type=non_negative_float, metavar="SHARE", help="instead of the rule's 0.01 or 0.25")
     count.add_argument("--every", type=positive_int, default=5, metavar="N", help="each N-th pair (default: %(default)s)")
     count.add_argument("--max-pairs", type=positive_int, metavar="N", help="at most as many, evenly spread")
+    count.add_argument(
+        "--validation-share",
+        type=positive_float,
+        metavar="SHARE",
+        help="only of the share of the places that `train` with this share and seed does not learn from (default: all places)",
+    )
+    count.add_argument("--seed", type=seed_number, help="of the training that kept the share apart (default: 0)")
     count.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))

@@ -27,18 +27,20 @@ def _add_train(command) -> None:
         "--data",
         type=Path,
         nargs="+",
+        action="extend",
         metavar="DIR",
         help="correspondence files with images, scenes with a map, or rendered sets",
     )
-    train.add_argument("--data-weights", type=positive_float, nargs="+", metavar="W", help="how often each DIR is drawn")
+    train.add_argument(
+        "--data-weights", type=positive_float, nargs="+", action="extend", metavar="W", help="how often each DIR is drawn"
+    )
     train.add_argument("--init", metavar="WEIGHTS", help="the network to begin with: a shipped name or a file")
-    train.add_argument("--out", type=Path, required=True, metavar="RUN", help="the run's folder")
+    train.add_argument("--out", type=Path, metavar="RUN", help="the run's folder: a new or an empty one")
     train.add_argument("--resume", action="store_true", help="go on with the run that is there; needs nothing but --out")
     train.add_argument(
         "--recipe",
         choices=("paper", "small"),
-        default="paper",
-        help="settings to begin with: the paper's, or those of the small shipped networks (default: %(default)s)",
+        help="settings to begin with: the paper's, for PSPNet-101, or those of the small shipped networks (default: paper)",
     )
     train.add_argument("--clusters", type=positive_int, metavar="K", help="number of labels (default: 100)")
     train.add_argument("--iterations", type=positive_int, metavar="N", help="steps")
@@ -50,23 +52,37 @@ def _add_train(command) -> None:
     )
     train.add_argument("--crop", type=positive_int, metavar="PX", help="side of a training crop")
     train.add_argument("--precision", choices=("fp32", "bf16", "fp16"))
-    train.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="any other setting; see --settings")
+    train.add_argument(
+        "--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="any other setting; see --settings"
+    )
     train.add_argument("--settings", action="store_true", help="list all settings with their values and reasons, and stop")
     train.add_argument("--validate-every", type=positive_int, metavar="N", help="steps between validations (default: 2500)")
     train.add_argument("--validation-share", type=float, metavar="SHARE", help="share of the data; 0: none (default: 0.3)")
     train.add_argument(
         "--validation-pairs", type=non_negative_int, metavar="N", help="pairs a validation (default: 500; 0: all)"
     )
-    train.add_argument("--no-official", action="store_true", help="leave out the published code's layout, which takes space")
+    train.add_argument(
+        "--no-official",
+        action="store_true",
+        help="leave out the published code's layout, which takes space; without validation it has the centroids alone",
+    )
     train.add_argument("--tensorboard", action="store_true", help="also write TensorBoard events")
     train.add_argument("--short-side", type=positive_int, metavar="PX", help="resize photographs when they are read")
+    train.add_argument(
+        "--rule",
+        choices=("official", "relative"),
+        default="relative",
+        help="which labels are of what stays, counted at the end, as of `stationary` (default: %(default)s)",
+    )
     train.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
-    train.add_argument("--seed", type=seed_number, default=0)
+    train.add_argument("--seed", type=seed_number, help="default: 0")
 
 
 def _add_train_classes(command) -> None:
     train = command("train-classes", "train a network on annotated images, the start of a training of clusters", MODULE)
-    train.add_argument("--data", type=Path, nargs="+", required=True, metavar="DIR", help="folders of annotated images")
+    train.add_argument(
+        "--data", type=Path, nargs="+", action="extend", required=True, metavar="DIR", help="folders of annotated images"
+    )
     layouts = ("auto", "world", "camvid", "cityscapes", "vistas")
     train.add_argument("--layout", choices=layouts, default="auto", help="how the folders are laid out (default: %(default)s)")
     train.add_argument("--out", type=Path, required=True, metavar="WEIGHTS", help="the weight file to write (.safetensors)")

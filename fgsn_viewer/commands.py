@@ -203,7 +203,7 @@ def localize(options: argparse.Namespace) -> int:
         raise InputError(f"{options.scene}: has no query images")
     if options.method != "p3p" and not options.weights:
         options.weights = scene.weights or DEFAULT_WEIGHTS
-    labelled = Labelled(scene, segmenter_for(options), options.weights) if options.weights else None
+    labelled = Labelled(scene, segmenter_for(options)) if options.weights else None
     if options.method == "pfsl":
         from fgsn_viewer.commands_sequence import localize_in_sequences
 
@@ -231,12 +231,11 @@ def localize(options: argparse.Namespace) -> int:
 class Labelled:
     """A scene whose points and queries are labelled by one network."""
 
-    def __init__(self, scene: Scene, segmenter: Any, weights: str) -> None:
-        from core.engine.segmenter import find_weights
+    def __init__(self, scene: Scene, segmenter: Any) -> None:
         from core.scene.label_statistics import find_label_statistics
 
         self.scene_map = replace(scene.map, labels=labels_of_points(scene, segmenter.vocabulary))
-        self.statistics = find_label_statistics(find_weights(weights))
+        self.statistics = find_label_statistics(segmenter.info.path)
         self._segmenter = segmenter
         self._last: LabelMap | None = None
 

@@ -14,10 +14,15 @@ from core.images import read_image, read_labels
 from core.records import LabelMap, LabelStatistics
 from fgsn_viewer.commands import drain, segmenter_for, write
 
+_MAX_SHARE = 0.9  # as of `train`
 _NUMBERS = ("agreement", "chance", "kappa", "nmi", "mutual_information_bits", "effective_labels", "num_correspondences")
 
 
 def consistency(options: argparse.Namespace) -> int:
+    if options.images and (options.intervals or options.max_views):
+        raise InputError("--intervals and --max-views are about the pairs of a scene; two images are one pair")
+    if options.seed is not None and not options.intervals:
+        raise InputError("--seed is of the bootstrap; it needs --intervals")
     if options.images:
         row = _of_images(options)
     elif options.scene is None or options.labels:
@@ -79,7 +84,7 @@ def _of_scene(options: argparse.Namespace) -> dict[str, Any]:
     if options.per_label:
         row["per_label"] = label_rows(stats, segmenter.names)
     if options.intervals:
-        found = bootstrap_intervals([pair.labels for pair in pairs], segmenter.num_labels, options.seed)
+        found = bootstrap_intervals([pair.labels for pair in pairs], segmenter.num_labels, options.seed or 0)
         row["intervals"] = {name: [_or_none(bound) for bound in bounds] for name, bounds in found.items()}
     return row
 
@@ -136,18 +141,19 @@ def stationary(options: argparse.Namespace) -> int:
     from core.engine.season_data import open_pair_data
     from core.scene.label_statistics import label_statistics_path, save_label_statistics, save_stationary_indices
 
-    data = open_pair_data(options.data)
+    data = _held_out(open_pair_data(options.data), options)
     segmenter = segmenter_for(options)
+    out = options.out or label_statistics_path(segmenter.info.path)
+    _require_no_shipped_file(out, options)
     config = _stationary_config(options)
     statistics = drain(label_statistics(segmenter.segment, data, options.max_pairs, config), options)
-    out = options.out or label_statistics_path(segmenter.info.path)
+    count = int(statistics.stationary.sum())
+    if not count:
+        raise InputError(f"{out}: not written, no label is stationary; correspondences as sparse as these need --rule relative")
     save_label_statistics(out, statistics)
     if options.official:
         save_stationary_indices(options.official, statistics)
     rows = _share_rows(statistics, segmenter.names)
-    count = int(statistics.stationary.sum())
-    if not count and not options.quiet:
-        sys.stderr.write(f"{out}: no label is stationary; correspondences as sparse as these need --rule relative\n")
     if options.json:
         write(json.dumps({"out": str(out), "num_labels": statistics.num_labels, "num_stationary": count, "labels": rows}))
         return 0
@@ -156,6 +162,26 @@ def stationary(options: argparse.Namespace) -> int:
         write(f"label {row['label']:4d}  {row.get('name', ''):14}  {100 * row['correspondence_share']:7.3f} %  {word}".rstrip())
     write(f"{out}: {count} of {statistics.num_labels} labels are stationary")
     return 0
+
+
+def _held_out(data: Any, options: argparse.Namespace) -> Any:
+    """The places that a training with this share and seed only validates on (PAPER 2.6), or all."""
+    from core.engine.season_data import split
+
+    if options.validation_share is None:
+        if options.seed is not None:
+            raise InputError("--seed says which places a training kept apart; it needs --validation-share")
+        return data
+    if options.validation_share > _MAX_SHARE:
+        raise InputError(f"--validation-share is {options.validation_share}, expected at most {_MAX_SHARE}")
+    return split(data, options.validation_share, options.seed or 0)[1]
+
+
+def _require_no_shipped_file(out: Path, options: argparse.Namespace) -> None:
+    from core.engine.segmenter import available_weights
+
+    if options.out is None and str(options.weights) in available_weights() and out.is_file():
+        raise InputError(f"{out}: ships with the network {options.weights}; name a file of your own with --out")
 
 
 def _stationary_config(options: argparse.Namespace):

@@ -31,6 +31,8 @@ def train(options: argparse.Namespace) -> int:
     """Train or go on with a run; Ctrl-C and the scheduler's SIGTERM keep what was reached."""
     from core.engine.distributed import process_group
 
+    if options.out is None and (options.resume or not options.settings):
+        raise InputError("train needs --out with the run's folder; only --settings does without")
     run = _stored_run(options) if options.resume and options.data is None else _new_run(options)
     if options.settings:
         from core.engine.settings import listed
@@ -38,12 +40,10 @@ def train(options: argparse.Namespace) -> int:
         say(options, {name: value for name, value, _ in listed(run["config"])}, _settings_table(run["config"]))
         return 0
     with process_group(options.device) as group:
-        from core.engine.season_data import notes_of, open_pair_data
+        from core.engine.season_data import open_pair_data
 
         origin = run["origin"]
         data = open_pair_data(origin["paths"], origin["weights"], short_side=origin["short_side"])
-        for note in notes_of(data) if group.leads else ():
-            sys.stderr.write(f"{note}\n")
         path = _train_until_stopped(run, data, options, group)
         if group.leads:
             statistics = _write_statistics(path, data, run, options)
@@ -53,48 +53,56 @@ def train(options: argparse.Namespace) -> int:
     return 0
 
 
-def _write_statistics(path: Path, data: Any, run: dict[str, Any], options: argparse.Namespace, max_pairs: int = 100) -> Any:
-    """Count the labels on validation pairs, for the localizer, beside the weights (PAPER 2.6)."""
-    from core.engine.label_statistics import label_statistics, relative_stationary
-    from core.engine.season_data import split
-    from core.engine.segmenter import load_segmenter
-    from core.scene.label_statistics import label_statistics_path, save_label_statistics
+def _write_statistics(path: Path, data: Any, run: dict[str, Any], options: argparse.Namespace) -> Any:
+    """Count the labels on validation pairs by the rule of --rule, for the localizer, beside the weights."""
+    from core.engine.label_statistics import StationaryConfig, write_run_statistics
 
+    rule = StationaryConfig() if options.rule == "official" else None
     share = run["run"].validation_share
-    held_out = split(data, share, run["seed"])[1] if share else data
-    segmenter = load_segmenter(path, device=options.device)
-    statistics = drain(label_statistics(segmenter.segment, held_out, max_pairs, relative_stationary()), options)
-    save_label_statistics(label_statistics_path(path), statistics)
+    statistics = drain(write_run_statistics(path, data, share, run["seed"], options.device, rule), options)
+    if not statistics.stationary.any():
+        sys.stderr.write(f"{path}: no label is stationary, so none were written; see `stationary --rule relative`\n")
     return statistics
 
 
 def _train_until_stopped(run: dict[str, Any], data: Any, options: argparse.Namespace, group: Any) -> Path:
+    from core.engine.run_folder import RunFolder, RunSettingsError
     from core.engine.runs import train_run
+    from core.errors import WeightsError
 
     steps = train_run(data=data, out=options.out, resume=options.resume, device=options.device, group=group, **run)
     show = _throttled(options) if group.leads else lambda step: None
     stop = threading.Event()
     with _signals(stop):
         try:
-            return finish(_until(steps, stop), show)
+            return finish(_until(steps, stop, group), show)
         except KeyboardInterrupt:
-            sys.stderr.write(f"\n{options.out}: stopped; `train --resume --out {options.out}` goes on\n")
+            if group.leads:
+                sys.stderr.write(f"\n{options.out}: stopped; `train --resume --out {options.out}` goes on\n")
+            raise
+        except (RunSettingsError, WeightsError):
             raise
         except InputError as error:
-            if (options.out / "run.json").is_file():
+            if RunFolder(options.out).snapshot.is_file():
                 raise InputError(f"{error}; what {options.out} holds is whole, --resume goes on with it") from error
             raise
 
 
-def _until(steps: Generator[Any, None, Any], stop: threading.Event) -> Generator[Any, None, Any]:
-    """The steps, until somebody wants to stop: then close them, which keeps what was reached."""
+def _until(steps: Generator[Any, None, Any], stop: threading.Event, group: Any = None) -> Generator[Any, None, Any]:
+    """The steps, until somebody wants to stop: then close them, which keeps what was reached.
+
+    The processes of a group stop after the same step of the training, whichever of them was asked to.
+    """
+    from core.engine.optimization import StepRecord
+
+    together = group is not None and group.size > 1
     while True:
         try:
             step = next(steps)
         except StopIteration as done:
             return done.value
         yield step
-        if stop.is_set():
+        if (isinstance(step, StepRecord) and group.any(stop.is_set())) if together else stop.is_set():
             steps.close()
             raise KeyboardInterrupt
 
@@ -117,15 +125,47 @@ def _signals(stop: threading.Event) -> Iterator[None]:
 
 def _throttled(options: argparse.Namespace, seconds: float = 5.0) -> Callable[[Any], None]:
     """Show every step on a terminal, elsewhere one in ``seconds``; never leave out a validation."""
+    from core.engine.runs import Note
+
     last = -seconds
 
     def show(step: Any) -> None:
         nonlocal last
+        if isinstance(step, Note):
+            sys.stderr.write(f"{step.message}\n")
+            return
         if sys.stderr.isatty() or time.monotonic() - last >= seconds or step.message.startswith("validation after"):
             last = time.monotonic()
             progress(options, step)
 
     return show
+
+
+_OF_A_NEW_RUN = (
+    "init",
+    "data_weights",
+    "recipe",
+    "clusters",
+    "iterations",
+    "batch_size",
+    "accumulate",
+    "rate",
+    "recluster_every",
+    "crop",
+    "precision",
+    "set",
+    "validate_every",
+    "validation_share",
+    "validation_pairs",
+    "no_official",
+    "tensorboard",
+    "short_side",
+    "seed",
+)
+
+
+def _is_given(value: Any) -> bool:
+    return not (value is None or value is False or value == [])
 
 
 def _stored_run(options: argparse.Namespace) -> dict[str, Any]:
@@ -136,6 +176,12 @@ def _stored_run(options: argparse.Namespace) -> dict[str, Any]:
     from core.engine.settings import restored
 
     stored = RunFolder(options.out).settings()
+    ignored = [f"--{name.replace('_', '-')}" for name in _OF_A_NEW_RUN if _is_given(getattr(options, name))]
+    if ignored:
+        raise InputError(
+            f"{options.out}: --resume goes on with the settings that are there, got {', '.join(ignored)}; leave them out, or "
+            "repeat the whole command that began the run"
+        )
     return {
         "weights": stored["init"]["path"],
         "origin": {name: value for name, value in stored["data"].items() if name != "num_views"},
@@ -147,6 +193,7 @@ def _stored_run(options: argparse.Namespace) -> dict[str, Any]:
 
 def _new_run(options: argparse.Namespace) -> dict[str, Any]:
     """What the options ask for."""
+    from core.engine.fgsn_config import check_config
     from core.engine.runs import RunConfig
     from core.engine.settings import check_ranges
 
@@ -161,7 +208,7 @@ def _new_run(options: argparse.Namespace) -> dict[str, Any]:
     }
     run = RunConfig(**{name: value for name, value in watched.items() if value is not None})
     config = _training_config(options)
-    check_ranges(config)
+    check_config(config)
     check_ranges(run)
     if config.crops == "centred" and options.short_side is None and options.init:
         from core.engine.runs import start_network
@@ -173,7 +220,7 @@ def _new_run(options: argparse.Namespace) -> dict[str, Any]:
         "short_side": options.short_side,
     }
     init = options.init if options.init is None or not Path(options.init).exists() else str(Path(options.init).resolve())
-    return {"weights": init, "origin": origin, "config": config, "run": run, "seed": options.seed}
+    return {"weights": init, "origin": origin, "config": config, "run": run, "seed": options.seed or 0}
 
 
 def _training_config(options: argparse.Namespace) -> Any:
@@ -181,7 +228,7 @@ def _training_config(options: argparse.Namespace) -> Any:
     from core.engine.models import ShippedConfig
     from core.engine.settings import changed
 
-    config = FGSNConfig() if options.recipe == "paper" else ShippedConfig().fgsn
+    config = ShippedConfig().fgsn if options.recipe == "small" else FGSNConfig()
     given = {
         "clusters.num_clusters": options.clusters,
         "optimization.iterations": options.iterations,

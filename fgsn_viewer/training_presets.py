@@ -9,6 +9,7 @@ from typing import Any
 
 from core.engine.clustering import INITS
 from core.engine.fgsn_config import CHOICES, FGSNConfig
+from core.engine.label_statistics import write_run_statistics
 from core.engine.models import ShippedConfig
 from core.engine.optimization import OPTIMIZERS, PRECISIONS, SCHEDULES
 from core.engine.runs import RunConfig, train_run
@@ -29,10 +30,15 @@ def presets() -> tuple[Mapping[str, Any], Mapping[str, Sequence[str]]]:
 
 
 def train(weights: str, data: Any, config: FGSNConfig, out: Path, seed: int) -> Generator[Any, None, Path]:
-    """Train in ``out``, or go on where a run there stopped. A scene of few places keeps none for validation."""
+    """Train in ``out``, or go on where a run there stopped; then count the labels for the localizer.
+
+    A scene of few places keeps none for validation.
+    """
     steps = config.optimization.iterations
     share = 0.2 if len(data) >= _FEW_PLACES else 0.0
     pairs = min(40, len(data))
     run = RunConfig(validate_every=max(1, steps // 5), validation_share=share, validation_pairs=pairs, official_layout=False)
     resume = (Path(out) / "run.json").is_file()
-    return (yield from train_run(weights, data, config, Path(out), seed, run, resume=resume))
+    path = yield from train_run(weights, data, config, Path(out), seed, run, resume=resume)
+    yield from write_run_statistics(path, data, share, seed)
+    return path

@@ -63,6 +63,7 @@ def test_one_process_alone_talks_to_nobody(monkeypatch):
     assert Group().leads
     assert not Group(rank=1, size=2).leads
     assert SINGLE.mean({"loss": 2.0}) == {"loss": 2.0}
+    assert (SINGLE.any(True), SINGLE.any(False)) == (True, False)
 
 
 def test_accumulated_passes_are_one_step_of_the_whole_batch(tmp_path):

@@ -12,6 +12,7 @@ from engine_toys import on_one_thread, toy_set
 from training_toys import start_weights
 
 from core.engine.run_folder import RunFolder, read_log
+from core.engine.weight_folders import statistics_beside
 from core.images import write_image
 from core.scene.label_statistics import find_label_statistics
 from fgsn_viewer import commands_training
@@ -42,6 +43,7 @@ def test_a_user_trains_and_segments_with_the_result(root, tmp_path, capsys):
     assert row["run"] == str(tmp_path / "run")
     assert "%" in said.err
     assert find_label_statistics(row["weights"]).num_labels == 6
+    assert statistics_beside(tmp_path / "run").vocabulary.startswith("fgsn-6-")
     write_image(tmp_path / "image.png", np.random.default_rng(0).integers(0, 255, (65, 89, 3), dtype=np.uint8))
     segment = ["segment", str(tmp_path / "image.png"), "--out", str(tmp_path / "labels"), "--device", "cpu", "--quiet"]
     assert main([*segment, "--weights", str(tmp_path / "run")]) == 0
@@ -76,6 +78,11 @@ def test_ctrl_c_keeps_what_was_reached_and_resume_needs_only_the_folder(root, tm
         (["--data", "nowhere"], "nowhere: no such folder"),
         (["--set", "labels"], "--set labels: expected NAME=VALUE"),
         (["--set", "labels=pixel"], "labels is 'pixel', expected one of crop, image"),
+        (["--set", "clusters.init=foo"], "clusters.init is 'foo', expected one of random, k-means++"),
+        (["--set", "augmentation.min_scale=5"], "augmentation.min_scale is 5.0, expected at most max_scale"),
+        (["--set", "label_scale=20000"], "label_scale is 20000.0, expected at least 0 at most 4"),
+        (["--clusters", "70000"], "num_clusters is 70000, expected at least 1 at most 65535"),
+        (["--recipe", "small", "--batch-size", "1"], "the batch size is 1, expected at least 2"),
         (["--set", "hinge_weight=-1"], "hinge_weight is -1.0, expected at least 0"),
         (["--validation-share", "1.5"], "validation_share is 1.5, expected at least 0 at most 0.9"),
         (["--data-weights", "1", "2"], "2 weights for 1 data sets"),
@@ -93,6 +100,33 @@ def test_without_data_there_is_nothing_to_train_on(tmp_path, capsys):
     assert "train needs --data and --init" in capsys.readouterr().err
     assert main(["train", "--resume", "--out", str(tmp_path / "run")]) == 2
     assert "no run here to go on with" in capsys.readouterr().err
+
+
+def test_going_on_refuses_settings_that_it_would_not_heed(root, tmp_path, capsys):
+    assert main(arguments(root, tmp_path / "run", "--quiet", "--clusters", "5000")) == 2
+    assert "goes on" not in capsys.readouterr().err
+    command = ["train", "--resume", "--out", str(tmp_path / "run"), "--quiet"]
+    assert main([*command, "--iterations", "99", "--seed", "0"]) == 2
+    assert "got --iterations, --seed; leave them out" in capsys.readouterr().err
+
+
+def test_settings_may_be_given_in_several_places(tmp_path, capsys):
+    twice = ["--set", "max_features_per_image=40", "--set", "clusters.num_iterations=3"]
+    assert main(["train", "--settings", *twice]) == 0
+    said = capsys.readouterr().out
+    assert "max_features_per_image=40 " in said
+    assert "clusters.num_iterations=3 " in said
+    assert main(["train", "--data", str(tmp_path), "--init", "world-19"]) == 2
+    assert "train needs --out" in capsys.readouterr().err
+
+
+def test_the_rule_of_what_stays_can_be_chosen(root, tmp_path, capsys):
+    assert main(arguments(root, tmp_path / "run", "--quiet", "--rule", "official")) == 0
+    said = capsys.readouterr()
+    found = statistics_beside(tmp_path / "run")
+    assert (found is None) == ("no label is stationary" in said.err)
+    if found is not None:
+        assert (found.stationary == (found.correspondence_share > 0.01)).all()
 
 
 def test_all_settings_are_listed_with_their_reasons(tmp_path, capsys):

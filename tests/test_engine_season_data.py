@@ -14,7 +14,7 @@ from engine_toys import drain, toy_set
 from core.engine.dataset import TrainingSet
 from core.engine.lazy_images import BoundedCache, ImageStore, resized
 from core.engine.scene_pairs import PairingConfig, SceneCorrespondences
-from core.engine.season_data import JoinedData, check_pair_data, notes_of, open_pair_data, split
+from core.engine.season_data import JoinedData, check_pair_data, first_indices, notes_of, open_pair_data, split
 from core.engine.season_pairs import SeasonViews
 from core.errors import ImageError, InputError, SceneError
 from core.images import image_size, read_image, read_labels, write_image
@@ -262,6 +262,11 @@ def test_weights_are_the_shares_of_the_indices_and_every_view_occurs(tmp_path):
     assert sum(name.startswith("1/") for name in views) == sum(name.startswith("0/") for name in views) == 12
     assert len(set(views)) == 15
     assert [weighted.distinct(k) for k in range(12, 19)] == [12, 13, 14, 12, 13, 14, 12]
+    first = first_indices(weighted)
+    assert [views[k] for k in first] == views
+    assert len(set(first)) == 15
+    steps, _ = drain(check_pair_data(weighted))
+    assert len(steps) == 15
     train, validation = split(weighted, 0.34, 0)
     assert train.weights == validation.weights == (1.0, 1.0)
     assert not images_of(train) & images_of(validation)

@@ -51,7 +51,7 @@ def scene(tmp_path, monkeypatch):
 
 
 class WithoutWeights:
-    def __init__(self, scene, segmenter, weights):
+    def __init__(self, scene, segmenter):
         self.scene_map, self.statistics, self.segment = scene.map, None, segmenter.segment
 
 

@@ -183,11 +183,38 @@ def test_a_rule_that_finds_nothing_says_what_to_do(tmp_path, weights, capsys):
     toy_set(tmp_path / "set")
     out = tmp_path / "other" / "x.labels.safetensors"
     command = ["stationary", "--weights", str(weights), "--data", str(tmp_path / "set"), "--threshold", "0.9"]
-    assert main([*command, "--out", str(out)]) == 0
+    assert main([*command, "--quiet", "--out", str(out)]) == 2
     written = capsys.readouterr()
+    assert f"{out}: not written, no label is stationary" in written.err
     assert "need --rule relative" in written.err
-    assert written.out.splitlines()[-1] == f"{out}: 0 of 5 labels are stationary"
-    assert out.is_file()
+    assert not out.exists()
+
+
+def test_the_places_that_a_training_kept_apart_can_be_counted_alone(tmp_path, weights, capsys):
+    toy_set(tmp_path / "set", num_views=8)
+    command = ["stationary", "--weights", str(weights), "--data", str(tmp_path / "set"), "--quiet", "--json", "--every", "1"]
+    counts = []
+    for more in ([], ["--validation-share", "0.25", "--seed", "1"]):
+        assert main([*command, "--rule", "relative", *more]) == 0
+        counts.append(sum(one["num_correspondences"] for one in printed(capsys)["labels"]))
+    assert counts[1] == counts[0] / 4
+    assert main([*command, "--seed", "1"]) == 2
+    assert "it needs --validation-share" in capsys.readouterr().err
+
+
+def test_the_statistics_that_ship_are_not_replaced_without_a_name(tmp_path, capsys, monkeypatch, weights):
+    monkeypatch.setattr("core.engine.segmenter.MODELS", tmp_path)
+    (tmp_path / "toy-5.labels.safetensors").write_bytes(b"shipped")
+    toy_set(tmp_path / "set")
+    assert main(["stationary", "--weights", "toy-5", "--data", str(tmp_path / "set"), "--quiet"]) == 2
+    assert "ships with the network toy-5" in capsys.readouterr().err
+    assert (tmp_path / "toy-5.labels.safetensors").read_bytes() == b"shipped"
+
+
+def test_two_images_have_no_intervals(label_images, capsys):
+    images = [str(label_images / f"{name}.png") for name in "ab"]
+    assert main(["consistency", *images, "--aligned", "--labels", "--intervals"]) == 2
+    assert "two images are one pair" in capsys.readouterr().err
 
 
 def test_stationary_refuses_what_is_no_data(tmp_path, weights, capsys):

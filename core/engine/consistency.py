@@ -46,11 +46,6 @@ class ConsistencyStats:
         for name in ("counts_a", "counts_b", "counts_equal"):
             object.__setattr__(self, name, frozen_array(getattr(self, name), np.int64, (None,), name))
 
-    @property
-    def corrected_information_bits(self) -> float:
-        """Mutual information less its bias, at least 0: for comparisons of sets with different numbers of points."""
-        return max(0.0, self.mutual_information_bits - self.information_bias_bits)
-
     def as_row(self) -> dict[str, float]:
         """The scalar numbers as a plain dict."""
         return {

@@ -65,6 +65,10 @@ class Group:
         distributed.all_reduce(numbers)
         return dict(zip(values, (numbers / self.size).tolist(), strict=True))
 
+    def any(self, wish: bool) -> bool:
+        """Whether any process has the wish, so that all do the same; every process must ask at the same point."""
+        return wish if self.size == 1 else self.mean({"wish": float(wish)})["wish"] > 0
+
     def wait(self) -> None:
         """Go on when every process has come here."""
         if self.size > 1:

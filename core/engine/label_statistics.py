@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 
 import numpy as np
 
 from core.engine.dataset import PairData, View
+from core.engine.season_data import split
+from core.engine.segmenter import load_segmenter
 from core.errors import InputError
 from core.geometry import Array
 from core.records import LabelMap, LabelStatistics, Progress, setting
+from core.scene.label_statistics import label_statistics_path, save_label_statistics
 
 Segment = Callable[[Array], LabelMap]
 
@@ -21,6 +25,7 @@ _MOVING = (
     "boat, caravan, on rails, other vehicle, trailer, wheeled slow"
 )
 MOVING_NAMES = frozenset(_MOVING.split(", "))
+_RUN_PAIRS = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +96,26 @@ def label_statistics(
     share = np.divide(counts.on, counts.all, out=np.zeros(len(counts.on)), where=counts.all > 0)
     stationary = static_classes(reference.names) if reference.names else stationary_labels(counts.on, counts.all, config)
     return LabelStatistics(reference.vocabulary, reference.num_labels, stationary, share, counts.joint)
+
+
+def write_run_statistics(
+    weights: Path, data: PairData, share: float, seed: int, device: str = "auto", rule: StationaryConfig | None = None
+) -> Generator[Progress, None, LabelStatistics]:
+    """Count the labels of a run's network on pairs that it did not learn from, and write them beside its weights.
+
+    ``share`` and ``seed`` are the run's, so the views are those that only validated; with 0 they are those of the training.
+    ``rule``: by default the relative one over at most 100 pairs, evenly spread; the published rule (PAPER 2.6) needs dense
+    correspondences. Where no label is stationary nothing is written, and an earlier file is removed.
+    """
+    held_out = split(data, share, seed)[1] if share else data
+    segmenter = load_segmenter(weights, device=device)
+    statistics = yield from label_statistics(segmenter.segment, held_out, _RUN_PAIRS, rule or relative_stationary())
+    path = label_statistics_path(weights)
+    if statistics.stationary.any():
+        save_label_statistics(path, statistics)
+    else:
+        path.unlink(missing_ok=True)  # of an earlier network
+    return statistics
 
 
 def chosen_pairs(data: PairData, every: int, max_pairs: int | None) -> list[tuple[int, int]]:

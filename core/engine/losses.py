@@ -83,7 +83,8 @@ def cells_of_points(points: Tensor, size: int | tuple[int, int], cells: tuple[in
     """Cells (M, 2) i64 (x, y) of the label map that px points (M, 2) fall into.
 
     ``size`` (height, width) of the image in px, ``cells`` (h, w) of the map. Bilinear upsampling with align_corners
-    puts the outermost cells onto the outermost pixels, so cell = round(x (w - 1) / (width - 1)).
+    puts the outermost cells onto the outermost pixels, so cell = round(x (w - 1) / (width - 1)). The published code takes
+    int(x w / width + 0.5), up to one cell further towards the right and the bottom.
     """
     height, width = (size, size) if isinstance(size, int) else size
     scale = points.new_tensor([(cells[1] - 1) / max(1, width - 1), (cells[0] - 1) / max(1, height - 1)])

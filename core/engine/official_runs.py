@@ -1,15 +1,15 @@
 """The folders that the published training code writes (PAPER 1.4): snapshots, centroids, the best one's numbers.
 
 `cluster-training/<name>/` holds ``iter_*.pth`` (a bare state dict) with ``opt_iter_*.pth``, ``centroids_{iter}.h5`` and
-``bestval.txt``. ``iter_*.json`` is ours: it describes networks other than PSPNet-101, and the published code ignores it.
+``bestval.txt``. Snapshots are named by their validation, so a run without one has centroids alone. ``iter_*.json`` is ours:
+it describes networks other than PSPNet-101, and the published code ignores it. Its text logs are left out. Such a folder's
+best network reads back as any weight file (core.engine.weight_folders).
 """
 
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,38 +19,24 @@ import torch
 from core.engine.clustering import ClusterModel
 from core.engine.fgsn_config import FGSNConfig
 from core.engine.network import PSPNet
-from core.engine.weight_folders import BEST, BEST_KEYS, read_best, weight_file
+from core.engine.weight_folders import BEST, BEST_KEYS
 from core.engine.weights import NetworkInfo, described
-from core.errors import WeightsError
 from core.images import write_atomic
 
 FOLDER = "cluster-training"
 _KEYS = {"centroids": "cluster_centroids", "A": "pca_transform_Amat", "b": "pca_transform_bvec"}
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class OfficialRun:
-    """What such a folder says: ``num_clusters`` by its name or None, the ``best`` numbers or None, the ``weights`` file to
-    use, and the clusterings by iteration.
-    """
+def run_name(config: FGSNConfig, validate_every: int) -> str:
+    """The folder's name: cluster-other-other-cn{K}-ci{interval}-vi{interval}-wc{}-ws{}[-wf{}]-features{}-valm-L2-{lr}lr.
 
-    folder: Path
-    num_clusters: int | None
-    best: dict[str, Any] | None
-    weights: Path
-    centroids: dict[int, ClusterModel]
-
-
-def run_name(config: FGSNConfig, validate_every: int, data: str = "other", start: str = "other") -> str:
-    """The folder's name: cluster-{data}-{start}-cn{K}-ci{interval}-vi{interval}-wc{}-ws{}[-wf{}]-features{}-valm-L2-{lr}lr.
-
-    The published names of ``data`` are cmu and rc, of ``start`` map0 and map1.
+    The published names of the data (cmu, rc) and of the start network (map0, map1) are of theirs alone.
     """
     optimization = config.optimization
     interval = config.recluster_every or optimization.iterations
     hinge = f"-wf{config.hinge_weight:.5f}" if config.hinge_weight > 0 else ""
     return (
-        f"cluster-{data}-{start}-cn{config.clusters.num_clusters}-ci{interval}-vi{validate_every}"
+        f"cluster-other-other-cn{config.clusters.num_clusters}-ci{interval}-vi{validate_every}"
         f"-wc{config.correspondence_weight:.5f}-ws{config.class_weight:.5f}{hinge}"
         f"-features{config.max_features_per_image}-valm-L2-{optimization.learning_rate:.10f}lr"
     )
@@ -95,22 +81,3 @@ def write_centroids(path: Path, clusters: ClusterModel) -> None:
         Path(temporary).write_bytes(content.getbuffer())
 
     write_atomic(path, write)
-
-
-def read_centroids(path: Path) -> ClusterModel:
-    """Read a published clustering; WeightsError when the file is something else."""
-    try:
-        with h5py.File(path, "r") as file:
-            return ClusterModel(**{name: file[key][()] for name, key in _KEYS.items()})
-    except (OSError, KeyError, ValueError) as error:
-        raise WeightsError(f"{path}: not a file of centroids ({error}); expected {', '.join(_KEYS.values())}") from error
-
-
-def read_official_run(folder: Path) -> OfficialRun:
-    """Read a training result, or the export with ``weights.pth``; WeightsError when there is neither."""
-    folder = Path(folder)
-    best = read_best(folder / BEST) if (folder / BEST).is_file() else None
-    weights = weight_file(folder)
-    found = re.search(r"cn(\d+)-", folder.resolve().name)
-    centroids = {int(path.stem.split("_")[1]): read_centroids(path) for path in sorted(folder.glob("centroids_*.h5"))}
-    return OfficialRun(folder, int(found[1]) if found else None, best, weights, centroids)

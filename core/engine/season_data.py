@@ -157,6 +157,13 @@ def _groups(data: PairData) -> tuple[list[int], int]:
     return list(range(len(data))), NEIGHBOURS
 
 
+def first_indices(data: PairData) -> list[int]:
+    """For every index the first one that gives the same view: work on repeated views need be done once only."""
+    number_of = getattr(data, "distinct", int)
+    first: dict[int, int] = {}
+    return [first.setdefault(number_of(index), index) for index in range(len(data))]
+
+
 def notes_of(data: PairData) -> tuple[str, ...]:
     """What the data says to its user: sentences."""
     return getattr(data, "notes", ())
@@ -164,8 +171,9 @@ def notes_of(data: PairData) -> tuple[str, ...]:
 
 def check_pair_data(data: PairData) -> Generator[Progress, None, tuple[str, ...]]:
     """Read all correspondences once, before hours of training; return the notes. Raises SceneError for what is unusable."""
-    for index in range(len(data)):
+    indices = sorted(set(first_indices(data)))
+    for done, index in enumerate(indices):
         for _ in data.view(index).correspondences:
             pass
-        yield Progress(f"checked view {index + 1} of {len(data)}", (index + 1) / len(data))
+        yield Progress(f"checked view {done + 1} of {len(indices)}", (done + 1) / len(indices))
     return notes_of(data)

@@ -18,6 +18,7 @@ from core.engine.network import PSPNet
 from core.engine.optimization import PRECISIONS
 from core.engine.pair_batches import DrawnPair, PlacedTargets, TargetMap, crop_pixels
 from core.engine.pretraining import as_batch, normalised
+from core.engine.season_data import first_indices
 from core.engine.segmenter import plan_crops, prepare_pixels
 from core.engine.tiling import Axis, blend_matrix
 from core.engine.weights import Preprocessing
@@ -79,14 +80,15 @@ def reference_features(
 
     With ``pool_conditions`` the features at correspondences are means over the conditions that show the point.
     """
-    limit = config.max_reference_images or len(data)
-    indices = np.unique(np.linspace(0, len(data) - 1, min(limit, len(data))).astype(int))
+    views = sorted(set(first_indices(data)))
+    limit = config.max_reference_images or len(views)
+    indices = [views[k] for k in np.unique(np.linspace(0, len(views) - 1, min(limit, len(views))).astype(int))]
     collected = []
     for done, index in enumerate(indices):
-        view = data.view(int(index))
+        view = data.view(index)
         count = len(view.images) if config.pool_conditions else 1
         maps = [frozen.image_features(np.asarray(view.images[i]), config.label_scale) for i in range(count)]
-        random = np.random.default_rng([seed, int(index)])
+        random = np.random.default_rng([seed, index])
         collected.append(sample_features(maps, view, config.max_features_per_image, random))
         yield Progress(f"features of reference image {done + 1} of {len(indices)}", (done + 1) / len(indices))
     return torch.cat(collected)
@@ -177,9 +179,10 @@ def make_targets(
     """Get ready to label reference crops: by labelling every whole reference image first, or crop by crop later."""
     if config.labels == "crop":
         return CropTargets(frozen, clusters, config)
-    maps = []
-    for index in range(len(data)):
+    first = first_indices(data)
+    maps = {}
+    for done, index in enumerate(indices := sorted(set(first))):
         features = frozen.image_features(np.asarray(data.view(index).images[0]), config.label_scale)
-        maps.append(target_map(features, clusters, config))
-        yield Progress(f"labels of reference image {index + 1} of {len(data)}", (index + 1) / len(data))
-    return ImageTargets(maps)
+        maps[index] = target_map(features, clusters, config)
+        yield Progress(f"labels of reference image {done + 1} of {len(indices)}", (done + 1) / len(indices))
+    return ImageTargets([maps[index] for index in first])

@@ -50,7 +50,10 @@ def validation_config(config: FGSNConfig) -> FGSNConfig:
 def validation_losses(
     training: PairTraining, num_pairs: int, group: Group = SINGLE
 ) -> Generator[Progress, None, ValidationLosses]:
-    """Means over the matches of ``num_pairs`` pairs, weighted as the correspondences are; the same pairs every time.
+    """Means over the matches of ``num_pairs`` drawn pairs, weighted as the correspondences are; the same pairs every time.
+
+    This departs from PAPER 2.5, which goes through all validation pairs and averages each pair's L_corr without weights: so
+    pairs with few matches do not decide which snapshot is the best.
 
     ``training``: of the validation data, with the ``validation_config``; its network is in eval mode meanwhile.
     InputError when no match lies in both crops of any pair.

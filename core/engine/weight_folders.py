@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import WeightsError
+from core.records import LabelStatistics
+from core.scene.label_statistics import find_label_statistics
 
 BEST = "bestval.txt"
 BEST_KEYS = ("iter", "val_loss_feat", "val_loss_out", "val_loss_cluster", "snapshot")
@@ -24,6 +26,11 @@ def weight_file(path: Path) -> Path:
     if found is None:
         raise WeightsError(f"{path}: a folder without weights, expected {', '.join(names)} or {BEST}")
     return found
+
+
+def statistics_beside(weights: Path) -> LabelStatistics | None:
+    """The label statistics of a weight file or a run's folder; None where there are none. WeightsError as of both."""
+    return find_label_statistics(weight_file(Path(weights)))
 
 
 def read_best(path: Path) -> dict[str, Any]:
