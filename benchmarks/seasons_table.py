@@ -123,8 +123,8 @@ def _sequences() -> str:
     noise = OdometryNoise()
     return (
         "pfsl follows each condition's queries as a drive, as no other method does: it is told more. Its odometry is "
-        f"simulated: the true motion between two queries with normal errors of {100 * noise.translation_share:g} % of the way and "
-        f"{noise.translation_floor_m:g} m along each axis, and of {noise.rotation_deg_per_m:g}° a metre and "
+        f"simulated: the true motion between two queries with normal errors of {100 * noise.translation_share:g} % of the way "
+        f"and {noise.translation_floor_m:g} m along each axis, and of {noise.rotation_deg_per_m:g}° a metre and "
         f"{noise.rotation_floor_deg:g}° around each. It begins without a prior: half of its first particles beside the mapping "
         "images that look most like the first query (VLAD over the map's descriptors), half beside all mapping cameras. "
         'Lines that say "start known" are told the first query\'s position instead, the truth with normal errors of the '

@@ -12,7 +12,7 @@ from evaluation_toys import FOUND, LOST, POSE, toy_job, without_times, write_toy
 
 from core.errors import InputError
 from core.evaluation.job import Variant, make_variants
-from core.evaluation.priors import noisy_prior
+from core.evaluation.priors import noisy_position, noisy_prior
 from core.evaluation.runner import JOURNAL, Workers, evaluate
 from core.localizer.pipeline import LocalizerConfig
 from core.localizer.ransac import RansacConfig
@@ -162,6 +162,26 @@ def test_priors_of_stated_quality_err_as_stated():
     assert noisy_prior(query, 2, 1, seed=3).height_m == noisy_prior(query, 2, 1, seed=3).height_m
     with pytest.raises(InputError, match="true pose is not known"):
         noisy_prior(replace(query, cam_from_world=None, path="a.png"), 1, 1)
+
+
+def test_positions_of_stated_quality_err_level_as_stated():
+    query = ImageData("sun/0.png", None, "sun", None, POSE)
+    made = [noisy_position(replace(query, name=f"sun/{k}.png"), 4.0) for k in range(400)]
+    errors = np.array([prior.position - POSE.center() for prior in made])
+    np.testing.assert_allclose(errors.std(axis=0), [4, 4, 0], rtol=0.1, atol=1e-9)
+    assert made[0].position_error_m == 4
+    with pytest.raises(InputError, match="true pose is not known"):
+        noisy_position(replace(query, cam_from_world=None, path="a.png"), 1)
+
+
+def test_a_sequence_may_be_told_where_it_begins(scene, tmp_path):
+    job = toy_job([scene], tmp_path, ["pfsl"])
+    told = replace(job.variants[0], name="pfsl, told", start_error_m=4.0)
+    rows = finish(evaluate(replace(job, variants=(*job.variants, told)), tmp_path)).rows
+    assert not any(row.refused for row in rows)
+    by_name = {name: [row.position_error_m for row in rows if row.method == name] for name in ("pfsl", "pfsl, told")}
+    assert len(by_name["pfsl"]) == len(by_name["pfsl, told"]) == 5
+    assert by_name["pfsl"] != by_name["pfsl, told"]
 
 
 def test_a_sequence_is_followed_condition_by_condition(scene, tmp_path):
