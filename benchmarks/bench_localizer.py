@@ -49,7 +49,7 @@ def street_problem(seed: int = 0) -> tuple[Circles, LabelledCloud, LabelPlane]:
     circles = Circles(matched, rng.uniform(5, 30, NUM_MATCHES), HEIGHT_M, axes, np.eye(3))
     cells = rng.integers(0, NUM_LABELS, (24, 32))
     image = np.kron(cells, np.ones((20, 20), int))
-    return circles, cloud, LabelPlane(image, np.ones(image.shape, np.float32), camera.K)
+    return circles, cloud, LabelPlane(image, np.ones(image.shape, np.float32), camera)
 
 
 def plain_loop(circles: Circles, cloud: LabelledCloud, plane: LabelPlane, num_matches: int) -> Array:
