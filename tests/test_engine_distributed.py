@@ -12,7 +12,7 @@ from engine_toys import drain, on_one_thread, toy_set
 from training_toys import RUN, run_config, start_weights
 
 from core.engine.distributed import SINGLE, Group, process_group
-from core.engine.run_folder import read_log
+from core.engine.run_folder import RunFolder, read_log
 from core.engine.runs import train_run
 from core.engine.weights import load_network
 
@@ -54,6 +54,42 @@ def test_two_processes_have_the_loss_curve_of_one_with_the_same_batch(tmp_path):
         assert a == pytest.approx(b, rel=1e-4, abs=1e-6), json.dumps(b)
     first, second = (load_network(tmp_path / name)[0].state_dict() for name in ("one", "two"))
     assert all(torch.allclose(first[name], second[name], rtol=1e-3, atol=1e-5) for name in first)
+
+
+STOPPED = """
+import sys, threading, torch
+sys.path[:0] = [{tests!r}, {root!r}]
+from pathlib import Path
+from training_toys import RUN, run_config
+from core.engine.dataset import TrainingSet
+from core.engine.distributed import process_group
+from core.engine.runs import train_run
+from fgsn_viewer.commands_training import _until
+torch.set_num_threads(1)
+folder, stop = Path(sys.argv[1]), threading.Event()
+start, data = folder / "start.safetensors", TrainingSet(folder / "set")
+with process_group("cpu") as group:
+    steps = train_run(start, data, run_config(50, 0, 50), folder / "two", 3, RUN, group=group)
+    try:
+        for step in _until(steps, stop, group):
+            if group.rank == 1 and getattr(step, "step", 0) == 1:
+                stop.set()
+    except KeyboardInterrupt:
+        (folder / f"stopped_{{group.rank}}").write_text(str(step.step))
+"""
+
+
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch has no distributed training")
+def test_all_processes_stop_after_the_same_step_and_keep_it_when_one_is_asked_to(tmp_path):
+    toy_set(tmp_path / "set", num_views=8)
+    start_weights(tmp_path)
+    (tmp_path / "worker.py").write_text(STOPPED.format(tests=str(ROOT / "tests"), root=str(ROOT)))
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [*torchrun, str(tmp_path / "worker.py"), str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stderr
+    assert [(tmp_path / f"stopped_{rank}").read_text() for rank in (0, 1)] == ["1", "1"]
+    assert RunFolder(tmp_path / "two").read_state().step == 2
 
 
 def test_one_process_alone_talks_to_nobody(monkeypatch):
