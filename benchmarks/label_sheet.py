@@ -1,7 +1,7 @@
 """Contact sheets of labels: the same places under all conditions, each image above its labels in the window's colours.
 
-`python -m benchmarks.label_sheet OUT [--weights W] [--photographs DIR]`: worlds never trained on, or folders of photographs
-of one view each.
+`python -m benchmarks.label_sheet OUT [--weights W] [--photographs DIR [--labels-only]]`: worlds never trained on, or folders of
+photographs of one view each.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from fgsn_viewer.palette import label_colors
 from resources import DEFAULT_WEIGHTS
 
 UNSEEN_SEED = 900_100
-TILE = (300, 200)
+TILE = (240, 160)
 
 
 def world_places(seed: int = UNSEEN_SEED, place: int = 3) -> Iterator[list[Array]]:
@@ -45,11 +45,12 @@ def photographed_places(root: Path, count: int = len(CONDITIONS)) -> Iterator[li
         yield [read_image(paths[index]) for index in chosen]
 
 
-def sheet(places: Iterator[list[Array]], segment: Callable[[Array], LabelMap]) -> Array:
-    """The sheet (H, W, 3) u8: for each place a row of images and a row of their labels."""
+def sheet(places: Iterator[list[Array]], segment: Callable[[Array], LabelMap], labels_only: bool = False) -> Array:
+    """The sheet (H, W, 3) u8: for each place a row of images, unless ``labels_only``, and a row of their labels."""
     rows = []
     for images in places:
-        rows.append(np.hstack([_tile(image) for image in images]))
+        if not labels_only:
+            rows.append(np.hstack([_tile(image) for image in images]))
         rows.append(np.hstack([_tile(_colored(segment(image))) for image in images]))
     widest = max(row.shape[1] for row in rows)
     return np.vstack([np.pad(row, ((0, 0), (0, widest - row.shape[1]), (0, 0))) for row in rows])
@@ -72,10 +73,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--weights", default=DEFAULT_WEIGHTS)
     parser.add_argument("--photographs", type=Path, help="folders of photographs of one view each, instead of worlds")
+    parser.add_argument("--labels-only", action="store_true", help="leave out the images, which may not be ours to show")
     options = parser.parse_args(arguments)
     segmenter = load_segmenter(options.weights)
     places = photographed_places(options.photographs) if options.photographs else world_places()
-    write_image(options.out, sheet(places, segmenter.segment), quality=85)
+    write_image(options.out, sheet(places, segmenter.segment, options.labels_only), quality=80)
 
 
 if __name__ == "__main__":
