@@ -8,14 +8,15 @@ import signal
 
 import numpy as np
 import pytest
-from engine_toys import on_one_thread, toy_set
-from training_toys import start_weights
+from engine_toys import drain, on_one_thread, toy_set
+from training_toys import run_config, start_weights
 
+from core.engine.dataset import TrainingSet
 from core.engine.run_folder import RunFolder, read_log
 from core.engine.weight_folders import statistics_beside
 from core.images import write_image
 from core.scene.label_statistics import find_label_statistics
-from fgsn_viewer import commands_training
+from fgsn_viewer import commands_training, training_presets
 from fgsn_viewer.cli import main
 
 one_thread = pytest.fixture(autouse=True, scope="module")(on_one_thread)
@@ -127,6 +128,12 @@ def test_the_rule_of_what_stays_can_be_chosen(root, tmp_path, capsys):
     assert (found is None) == ("no label is stationary" in said.err)
     if found is not None:
         assert (found.stationary == (found.correspondence_share > 0.01)).all()
+
+
+def test_a_network_trained_in_the_window_has_its_statistics_too(root, tmp_path):
+    data, config = TrainingSet(root / "set"), run_config(2, 0)
+    _, path = drain(training_presets.train(str(root / "start.safetensors"), data, config, tmp_path / "run", 0))
+    assert find_label_statistics(path).num_labels == 6
 
 
 def test_all_settings_are_listed_with_their_reasons(tmp_path, capsys):
