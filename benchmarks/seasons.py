@@ -153,7 +153,7 @@ def run(plan: Plan, labellings: tuple[Labelling, ...]) -> Generator[Progress, No
         seeds={"tuning": plan.tuning.seeds_text, "test": plan.test.seeds_text},
         conditions=plan.test.conditions,
         seed=plan.seed,
-        notes=found.notes,
+        notes=(*found.notes, *_without_statistics(labellings)),
         seconds=time.perf_counter() - started,
     )
 
@@ -166,6 +166,15 @@ def fit(
     variants = tempering_variants(semantic, labels, fits[labels].config, plan.quick)
     found = yield from evaluate(job(plan, scenes, variants, labellings), plan.work / "tempering", plan.workers)
     return Fitted(fits, *best_tempering(found.rows))
+
+
+def _without_statistics(labellings: Sequence[Labelling]) -> list[str]:
+    return [
+        f"{labelling.name} has no label statistics: its soft methods and pfsl assume that every label keeps as often as any "
+        "other and is mistaken for all alike, and none of its labels is known to move."
+        for labelling in labellings
+        if labelling.make().statistics is None
+    ]
 
 
 def _photographs(

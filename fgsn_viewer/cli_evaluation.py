@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fgsn_viewer.cli_values import positive_int, seed_number
+from fgsn_viewer.cli_values import non_negative_float, positive_int, seed_number
 
 MODULE = "commands_evaluation"
 
@@ -19,6 +19,19 @@ def add_evaluation_commands(command) -> None:
     )
     evaluate.add_argument("--weights", nargs="+", default=[], metavar="W", help="networks: shipped names or files")
     evaluate.add_argument("--conditions", nargs="+", default=[], metavar="C", help="only queries of these conditions")
+    evaluate.add_argument(
+        "--odometry",
+        default="simulated",
+        choices=("simulated", "none"),
+        help="pfsl: motion between queries; simulated: the true one with noise (default: %(default)s)",
+    )
+    evaluate.add_argument(
+        "--start-error",
+        type=non_negative_float,
+        default=0.0,
+        metavar="M",
+        help="pfsl: tell the first query's true position with this error, as GPS would; 0: do not tell (default: 0)",
+    )
     evaluate.add_argument("--out", type=Path, required=True, metavar="DIR", help="results, and what is needed to go on")
     evaluate.add_argument("--workers", type=positive_int, default=1, metavar="N", help="processes on this machine")
     evaluate.add_argument("--scheduler", default="", metavar="ADDRESS", help="Dask scheduler, as tcp://host:8786")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,7 @@ def evaluate(options: argparse.Namespace) -> int:
 
     before = None if options.compare is None else read_queries_of_result(options.compare)
     variants = make_variants(options.methods, [Path(weights).stem for weights in options.weights], LocalizerConfig())
+    variants = tuple(replace(one, odometry=options.odometry, start_error_m=options.start_error) for one in variants)
     labellings = [labelling_of(weights, options.device) for weights in options.weights]
     _require_different(labellings)
     scenes = tuple(path.resolve() for path in options.scenes)

@@ -152,6 +152,7 @@ def test_a_quick_run_writes_the_whole_text(toy_worlds, capsys):
     assert "test: urban 70000 to 70000; tuning: urban 60000 to 60000" in text
     assert "p3p: 4 settings on the tuning worlds" in text
     assert "| a-100 | " in text.split("## Fitted on the tuning worlds")[1].split("##")[0]
+    assert "a-100 has no label statistics" in text
     assert "Its odometry is simulated: the true motion" in text
     assert "ssmc a-100: 4 settings on the tuning worlds" in text
     for line in (

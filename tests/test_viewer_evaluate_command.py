@@ -69,8 +69,20 @@ def test_methods_with_labels_take_the_networks_named(scene, tmp_path, capsys):
     result = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
     assert [(row["method"], row["labels"]) for row in result["rows"]] == [("p3p", ""), ("ssmc", "world-19")]
     assert result["about"]["num_labels"] == {"world-19": 19}
+    settings = result["about"]["settings"]["p3p"]
+    assert (settings["method"], "odometry" in settings) == ("p3p", False), "only sequences are told of odometry"
     labelling = labelling_of("world-19", "cpu")
     assert (labelling.name, labelling.num_labels, labelling.make) == ("world-19", 19, NetworkLabels("world-19", "cpu"))
+
+
+def test_what_sequences_are_told_is_asked_for_and_written_down(scene, tmp_path):
+    if not (MODELS / "world-19.safetensors").is_file():
+        pytest.skip("the shipped networks are not here")
+    arguments = ["evaluate", str(scene), "--methods", "pfsl", "--weights", "world-19", "--conditions", "sun", "--device", "cpu"]
+    told = ["--odometry", "none", "--start-error", "4"]
+    assert main([*arguments, *told, "--out", str(tmp_path), "--quiet"]) == 0
+    settings = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))["about"]["settings"]["pfsl/world-19"]
+    assert (settings["odometry"], settings["start_error_m"]) == ("none", 4.0)
 
 
 @pytest.mark.parametrize(
