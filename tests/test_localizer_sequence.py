@@ -150,6 +150,26 @@ def test_a_jump_that_odometry_does_not_tell_is_noticed_and_recovered_from(scene_
     assert errors_m(result)[-1] < 1.0
 
 
+def test_a_track_that_begins_at_a_wrong_place_is_left_for_one_that_fits_better(scene_map):
+    """The first frame's prior is 28 m off, where the street looks alike enough to fit better than chance."""
+    frames = frames_of(drive(12, 1.5, 9.0, sideways_m=0.5, yaw_deg=8), wrong=0.4, start_error=(28.0, 0, 0), seed=1)
+    alone, contested = (
+        steps_of(frames, scene_map, toy_statistics(0.6), replace(CONFIG, tracking=TrackingConfig(rival_share=share)), 1)[1]
+        for share in (0.0, 0.25)
+    )
+    assert errors_m(alone)[-1] > 20
+    assert alone.num_lost == 0
+    assert errors_m(contested)[-1] < 0.5
+    assert (contested.num_lost, contested.num_recovered) == (1, 1)
+
+
+def test_a_track_that_is_right_is_not_left_for_another_place(scene_map):
+    frames = frames_of(drive(10, 1.5, 9.0, sideways_m=0.5, yaw_deg=8), wrong=0.6, start_error=(1.0, -1.0, 0), seed=1)
+    result = steps_of(frames, scene_map, toy_statistics(0.6), seed=1)[1]
+    assert (result.num_lost, result.num_recovered) == (0, 0)
+    assert np.max(errors_m(result)) < 1.0
+
+
 def test_labels_that_say_nothing_give_failures_and_no_poses(scene_map):
     frames = frames_of(drive(8, 2.0, 12.0), wrong=1.0)
     result = steps_of(frames, scene_map, toy_statistics(0.7))[1]

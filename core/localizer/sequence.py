@@ -41,6 +41,7 @@ from core.localizer.particle_filter import (
     dominant_mode,
     joined,
     particle_set,
+    resampled,
     resampled_if_few,
     spread,
     tempered,
@@ -72,6 +73,18 @@ class TrackingConfig:
     injected_share: float = setting(
         0.3, minimum=0.0, maximum=1.0, help="share of the particles that look for the place elsewhere while lost"
     )
+    rival_share: float = setting(
+        0.25,
+        minimum=0.0,
+        maximum=1.0,
+        help="so many times as many particles follow the best other place; 0: none do",
+    )
+    rival_frames: int = setting(
+        4, minimum=1, maximum=100, help="images after which the other place takes over, if they fit it better, or is given up"
+    )
+    rival_log_odds: float = setting(
+        6.0, minimum=0.0, maximum=1000.0, help="how much better they must fit it, as the filter counts them"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +108,8 @@ def localize_sequence(
     ``frames`` may be a generator, so that only one label map is held at a time. Particles start around the first
     frame's prior, else its candidates and all mapping cameras. Every frame gets a pose or a failure: without an
     image, while lost, and while the particles do not agree on one place there is none. Without ``statistics`` a query
-    label is the point's own or, with probability eps, any other.
+    label is the point's own or, with probability eps, any other. Beside a track without priors some particles follow the
+    best other place, and take over where it fits several images clearly better: that counts as lost and recovered.
     Raises InputError for a map without labels, visibility or posed images, and labels or statistics of another
     vocabulary than the map's.
     """
@@ -108,6 +122,19 @@ def localize_sequence(
         yield step
     localizations, covariances, seconds = zip(*steps) if steps else ((), (), ())
     return SequenceResult(localizations, covariances, seconds, tracker.num_lost, tracker.num_recovered)
+
+
+ELSEWHERE_M = 8.0
+"""Farther than this from the track is another place."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rival:
+    """Another place that is followed beside the track, with how much better it has fitted ``num_frames`` images."""
+
+    particles: ParticleSet
+    log_odds: float = 0.0
+    num_frames: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -140,6 +167,7 @@ class Tracker:
         self._seed, self._device = seed, device
         self._particles: ParticleSet | None = None
         self._last_step: Rigid3d | None = None
+        self._rival: Rival | None = None
         self._doubts = 0
         self._lost = False
 
@@ -154,6 +182,9 @@ class Tracker:
             cloud = dominant_mode(self._particles, self.config.filter)
             evidence, chance = self._against_chance(views, cloud)
             self._judge(evidence > chance)
+            if self._contested(frame, views, cloud):
+                cloud = dominant_mode(self._particles, self.config.filter)
+                evidence, chance = self._against_chance(views, cloud)
         else:
             cloud = dominant_mode(self._particles, self.config.filter)
         failure = self._objection(frame, cloud)
@@ -182,6 +213,10 @@ class Tracker:
         step, deviations = self._step(frame)
         qvec, centers = move(before.qvec, before.centers, step, deviations, self._rng)
         self._last_step = step
+        if self._rival is not None:
+            rivals = resampled_if_few(self._rival.particles, self._rival_filter, self._rng)
+            moved = move(rivals.qvec, rivals.centers, step, deviations, self._rng)
+            self._rival = replace(self._rival, particles=particle_set(*moved, rivals.log_weights, index))
         return particle_set(qvec, centers, before.log_weights, index)
 
     def _step(self, frame: Frame) -> tuple[Rigid3d, tuple[float, float]]:
@@ -228,18 +263,70 @@ class Tracker:
         if self._lost:
             count = round(self.config.tracking.injected_share * len(self._particles))
             self._particles = joined(self._particles, *self._start(frame, count), self._rng)
-        particles, prior = self._particles, frame.query.prior
+        self._particles = self._weighed(self._particles, frame, views)
+
+    def _weighed(self, particles: ParticleSet, frame: Frame, views: list[_View]) -> ParticleSet:
+        prior = frame.query.prior
         known = self.mounting.log_likelihood(particles.qvec, particles.centers)
         known += prior_log_likelihood(prior, particles.qvec, particles.centers, self.mounting.up)
         particles = particle_set(particles.qvec, particles.centers, particles.log_weights + known, particles.step)
         points = near_points(self.points, particles.centers, self.config.likelihood.max_points, self._rng)
-        self._particles = tempered(
+        return tempered(
             particles,
             lambda qvec, centers: self._scores(views, points, qvec, centers),
             self.config.filter.strength,
             self.config.filter,
             self._rng,
         )
+
+    @property
+    def _rival_filter(self) -> FilterConfig:
+        count = max(20, round(self.config.tracking.rival_share * self.config.filter.num_particles))
+        return replace(self.config.filter, num_particles=count)
+
+    def _contested(self, frame: Frame, views: list[_View], cloud: PoseCloud) -> bool:
+        """Follow the best other place beside the track, and go over to it where several images fit it better.
+
+        A track that began at a wrong place fits better than chance wherever places look alike; only what was looked for
+        elsewhere, as carefully, and fits the same images better, shows that it is wrong. True where it was left.
+        """
+        settings, prior = self.config.tracking, frame.query.prior
+        told = prior is not None and (prior.position is not None or prior.cam_from_world is not None)
+        if self._lost or told or settings.rival_share == 0:
+            self._rival = None
+            return False
+        rival = self._rival or self._elsewhere(frame, cloud)
+        if rival is None:
+            return False
+        particles = self._weighed(rival.particles, frame, views)
+        other = dominant_mode(particles, self.config.filter)
+        if np.linalg.norm(other.cam_from_world.center() - cloud.cam_from_world.center()) < ELSEWHERE_M:
+            self._rival = None
+            return False
+        gain = rival.log_odds + self.config.filter.strength * self._advantage(views, other, cloud)
+        self._rival = Rival(particles, gain, rival.num_frames + 1)
+        if self._rival.num_frames < settings.rival_frames:
+            return False
+        self._rival = None
+        if gain < settings.rival_log_odds:
+            return False
+        self._particles = resampled(particles, self.config.filter, self._rng, self.config.filter.num_particles)
+        self.num_lost, self.num_recovered = self.num_lost + 1, self.num_recovered + 1
+        return True
+
+    def _elsewhere(self, frame: Frame, cloud: PoseCloud) -> Rival | None:
+        """Particles all over the map but near the track; None where there is no elsewhere."""
+        count = round(self.config.filter.start_factor * self._rival_filter.num_particles)
+        qvec, centers = self._start(frame, count)
+        far = np.linalg.norm(centers - cloud.cam_from_world.center(), axis=1) > ELSEWHERE_M
+        return Rival(particle_set(qvec[far], centers[far], np.zeros(int(far.sum())), 0)) if far.sum() >= 20 else None
+
+    def _advantage(self, views: list[_View], other: PoseCloud, cloud: PoseCloud) -> float:
+        """By how much the views' mean log ratio is higher at another place, over the same points."""
+        qvec, centers = pose_arrays([other.cam_from_world, cloud.cam_from_world])
+        points = near_points(self.points, centers, self.config.likelihood.max_points, self._rng)
+        scores = self._scores(views, points, qvec, centers)
+        return float(scores[0] - scores[1])
 
     def _scores(self, views: list[_View], points: LabelledPoints, qvec: Array, centers: Array) -> Array:
         """Mean log-likelihood ratios (N,), those of several cameras added."""
