@@ -70,7 +70,7 @@ def small_preprocessing() -> Preprocessing:
         short_side=512,
         crop=1409,
         fit="shrink",
-        smoothing=2.0,
+        smoothing=1.0,
         mean=(123.675, 116.28, 103.53),
         std=(58.395, 57.12, 57.375),
         channel_order="rgb",
