@@ -59,11 +59,13 @@ def test_the_demo_is_small_enough_to_travel_with_the_code():
     assert sum(path.stat().st_size for path in demo.rglob("*") if path.is_file()) <= 25 * MEGABYTE
 
 
-def test_the_shipped_networks_have_their_cards():
+def test_the_shipped_networks_have_their_cards_and_label_statistics():
     models = shipped("models", "world-100.safetensors")
-    weights = sorted(path.stem for path in models.glob("*.safetensors"))
-    assert weights == ["world-100", "world-19"]
-    assert all((models / f"{name}.md").stat().st_size > 500 for name in weights)
+    files = {path.name for path in models.glob("*.safetensors")}
+    names = ("world-19", "world-100", "world-200")
+    assert files == {f"{name}{kind}.safetensors" for name in names for kind in ("", ".labels")}
+    assert all((models / f"{name}.safetensors").stat().st_size < 15e6 for name in names)
+    assert all((models / f"{name}.md").stat().st_size > 500 for name in names)
 
 
 def test_the_example_of_the_readme_runs_and_prints_its_answer():
