@@ -92,7 +92,9 @@ def test_the_scores_are_those_of_trying_everything(half_angle, num_angles):
     circles = circles_in(cloud, 12, seed=2)
     assert np.isfinite(circles.radius).sum() > 5
     plane = label_plane(label_image(), CAMERA)
-    plane = LabelPlane(plane.labels, np.random.default_rng(0).uniform(0.2, 1, plane.labels.shape).astype(np.float32), plane.K)
+    plane = LabelPlane(
+        plane.labels, np.random.default_rng(0).uniform(0.2, 1, plane.labels.shape).astype(np.float32), plane.camera
+    )
     values = np.random.default_rng(3).normal(size=(NUM_LABELS, NUM_LABELS))
     scores, visible = score_circles(circles, cloud, plane, values, num_angles)
     expected, expected_visible = plain_scores(circles, cloud, plane, values, num_angles)
