@@ -36,14 +36,20 @@ with process_group("cpu") as group:
 """
 
 
+def in_two_processes(script: Path, *arguments: Path) -> subprocess.CompletedProcess:
+    """Run a script by torchrun; by address, because a bare machine may not know its own name."""
+    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    local = ["--local-addr", "127.0.0.1", "--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0"]
+    command = [sys.executable, *torchrun, *local, str(script), *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200)
+
+
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch has no distributed training")
 def test_two_processes_have_the_loss_curve_of_one_with_the_same_batch(tmp_path):
     """BatchNorm statistics are frozen, as in the paper; the pairs follow from their numbers, so the batches are the same."""
     data, start = toy_set(tmp_path / "set", num_views=8), start_weights(tmp_path)
     (tmp_path / "worker.py").write_text(WORKER.format(tests=str(ROOT / "tests"), root=str(ROOT)))
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = [*torchrun, str(tmp_path / "worker.py"), str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=400)
+    done = in_two_processes(tmp_path / "worker.py", tmp_path)
     assert done.returncode == 0, done.stderr
     config = run_config(5, 3)
     config = replace(config, optimization=replace(config.optimization, batch_size=2))
@@ -84,9 +90,7 @@ def test_all_processes_stop_after_the_same_step_and_keep_it_when_one_is_asked_to
     toy_set(tmp_path / "set", num_views=8)
     start_weights(tmp_path)
     (tmp_path / "worker.py").write_text(STOPPED.format(tests=str(ROOT / "tests"), root=str(ROOT)))
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = [*torchrun, str(tmp_path / "worker.py"), str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=400)
+    done = in_two_processes(tmp_path / "worker.py", tmp_path)
     assert done.returncode == 0, done.stderr
     assert [(tmp_path / f"stopped_{rank}").read_text() for rank in (0, 1)] == ["1", "1"]
     assert RunFolder(tmp_path / "two").read_state().step == 2

@@ -105,6 +105,7 @@ def process_group(device: str = "auto") -> Iterator[Group]:
     distributed.init_process_group("nccl" if on_gpu else "gloo", timeout=_PATIENCE)
     try:
         yield Group(rank, size, f"cuda:{local}" if on_gpu else "cpu")
+        distributed.barrier()  # who leaves while another still talks aborts it
     finally:
         distributed.destroy_process_group()
 
