@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QBrush, QColor
-from PySide6.QtWidgets import QFrame, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from core.geometry import Array
 from fgsn_viewer import palette
+from fgsn_viewer.views.plots import still_plot
 
 NUM_BINS = 40
 BIN_PX = 1.0
@@ -49,16 +50,7 @@ class ErrorHistogram(QWidget):
         self._note_the_rest(int(counts[-1]), int(counts[:-1].max()))
 
     def _make_plot(self):
-        import pyqtgraph
-
-        plot = pyqtgraph.PlotWidget(background=None)
-        plot.setMenuEnabled(False)
-        plot.setMouseEnabled(False, False)
-        plot.hideButtons()
-        plot.setFrameShape(QFrame.Shape.NoFrame)
-        plot.setStyleSheet("border: none")  # the theme draws one
-        plot.getPlotItem().setLabel("bottom", "error, px")
-        plot.getPlotItem().setLabel("left", "matches")
+        plot = still_plot("error, px", "matches")
         self.layout().addWidget(plot)
         return plot
 

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QColor
-from PySide6.QtWidgets import QFrame, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from core.evaluation.recall import THRESHOLDS
 from core.geometry import Array
 from fgsn_viewer import palette
 from fgsn_viewer.evaluation_rows import LARGEST_M, SMALLEST_M
 from fgsn_viewer.methods import STYLES, MethodStyle
+from fgsn_viewer.views.plots import still_plot
 
 _OTHER = MethodStyle("#9E9E9E", (1, 2), "")
 _SYMBOLS = ("o", "t", "s", "d", "star", "p")
@@ -36,14 +37,7 @@ class _Plot(QWidget):
 
     def _made(self):
         if self._plot is None:
-            import pyqtgraph
-
-            plot = pyqtgraph.PlotWidget(background=None)
-            plot.setMenuEnabled(False)
-            plot.hideButtons()
-            plot.setMouseEnabled(False, False)
-            plot.setFrameShape(QFrame.Shape.NoFrame)
-            plot.setStyleSheet("border: none")  # the theme draws one
+            plot = still_plot()
             axis = plot.getPlotItem().getAxis("bottom")
             axis.setTicks([[(float(np.log10(tick)), f"{tick:g}") for tick in _TICKS]])
             plot.getPlotItem().setLabel("bottom", "position error, m")

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 from PySide6.QtCore import QSize, Qt
-from PySide6.QtWidgets import QFrame, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from core.geometry import Array
 from fgsn_viewer.views.common import quiet_label
+from fgsn_viewer.views.plots import still_plot
 
 STYLES = {
     "L_class": ("#4FC3F7", Qt.PenStyle.SolidLine),
@@ -57,17 +58,8 @@ class LossPlot(QWidget):
         return tuple(self._curves)
 
     def _make_plot(self):
-        import pyqtgraph
-
-        plot = pyqtgraph.PlotWidget(background=None)
-        plot.setMenuEnabled(False)
-        plot.setMouseEnabled(False, False)
-        plot.hideButtons()
-        plot.setFrameShape(QFrame.Shape.NoFrame)
-        plot.setStyleSheet("border: none")  # the theme draws one
+        plot = still_plot("step", "loss")
         item = plot.getPlotItem()
-        item.setLabel("bottom", "step")
-        item.setLabel("left", "loss")
         item.showGrid(y=True, alpha=0.15)
         item.addLegend(offset=(-8, 4), colCount=4, labelTextColor=self.palette().windowText().color())
         self.layout().addWidget(plot, 1)
