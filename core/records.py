@@ -276,7 +276,7 @@ class Scene:
 
     Two photographs are a scene with one reference, one query and no map. ``notes`` are sentences for the user
     (for instance missing images). ``weights`` names the network that the scene asks for, or ""; ``start_query`` the image
-    to show first, or "". ``map_path`` is the folder that holds the map.
+    to show first, or "". ``map_path`` is the folder that holds the map; ``layout`` names what was recognised on disk.
     """
 
     name: str
@@ -289,6 +289,7 @@ class Scene:
     notes: tuple[str, ...] = ()
     map_path: Path | None = None
     start_query: str = ""
+    layout: str = ""
 
     @property
     def images(self) -> tuple[ImageData, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,22 +13,29 @@ import numpy as np
 
 from core.errors import SceneError
 from core.images import is_image_file
-from core.records import ImageData, Scene, SceneMap
+from core.records import ImageData, Progress, Scene, SceneMap
 from core.scene.colmap import MODEL_PARTS, condition_of, model_suffix
+from core.scene.layouts import LAYOUTS, Layout
 from core.scene.list_files import read_poses, read_queries
 from core.scene.map_file import MAP_FILE, image_root_hint, load_map_with_notes, with_image_root
 from core.scene.priors import read_priors
+from core.steps import finish
 
 SCENE_FILE = "scene.toml"
 SCENE_FORMAT = "fgsn-scene"
 SCENE_VERSION = 1
-_EXPECTED = f"expected a folder with {SCENE_FILE}, a COLMAP model (cameras, images, points3D) or images"
 _MODEL_FILES = {f"{part}{suffix}" for part in MODEL_PARTS for suffix in (".bin", ".txt")} | {MAP_FILE}
 _MAX_DEPTH = 8
 
 
 def open_scene(path: str | Path) -> Scene:
-    """Open a folder with scene.toml, a COLMAP model (in it, under sparse/ or in one sub-folder), or a folder of images.
+    """Open whatever ``open_scene_steps`` opens, at once."""
+    return finish(open_scene_steps(path))
+
+
+def open_scene_steps(path: str | Path) -> Generator[Progress, None, Scene]:
+    """Open a folder of any known layout: scene.toml, one of ``LAYOUTS``, a COLMAP model (in it, under sparse/ or in one
+    sub-folder), or a folder of images, in this order.
 
     scene.toml itself and a file of a COLMAP model stand for their folder. Missing images are a note of the scene.
     Raises SceneError: one sentence, led by the path, that says what was expected.
@@ -35,27 +43,63 @@ def open_scene(path: str | Path) -> Scene:
     path = Path(path)
     if path.is_file() and path.name in _MODEL_FILES | {SCENE_FILE}:
         path = path.parent
-    if path.is_file():
-        hint = "is one image; open two images as a pair, or their folder" if is_image_file(path) else f"is a file, {_EXPECTED}"
-        raise SceneError(f"{path}: {hint}")
-    if not path.is_dir():
-        raise SceneError(f"{path}: no such folder, {_EXPECTED}")
+    yield Progress(f"Looking at {path.name or path}")
     try:
-        return _open_folder(path)
+        layout = next((layout for layout in _all_layouts() if layout.recognise(path)), None)
+        if layout is None:
+            raise SceneError(_nothing_to_open(path))
+        scene = yield from layout.read(path)
     except PermissionError as error:
         raise SceneError(f"{error.filename or path}: cannot be read ({error.strerror})") from error
+    return replace(scene, layout=scene.layout or layout.name)
 
 
-def _open_folder(path: Path) -> Scene:
-    if (path / SCENE_FILE).is_file():
-        return _open_scene_file(path)
+def _all_layouts() -> tuple[Layout, ...]:
+    """Every layout, most specific first."""
+    return (
+        Layout("scene file", f"a folder with {SCENE_FILE}", lambda path: (path / SCENE_FILE).is_file(), _read_scene_file),
+        *LAYOUTS,
+        Layout("COLMAP model", "a COLMAP model (cameras, images, points3D)", _holds_model, _read_model_folder),
+        Layout("folder of images", "images", lambda path: path.is_dir() and bool(list_images(path)), _read_image_folder),
+    )
+
+
+def expected_layouts() -> str:
+    """What a path may hold, as one phrase."""
+    own = (layout.expected for layout in _all_layouts() if layout not in LAYOUTS)
+    *most, last = (*own, *(layout.expected for layout in LAYOUTS))
+    return f"expected {', '.join(most)} or {last}"
+
+
+def _nothing_to_open(path: Path) -> str:
+    if path.is_file():
+        if is_image_file(path):
+            return f"{path}: is one image; open two images as a pair, or their folder"
+        return f"{path}: is a file, {expected_layouts()}"
+    if not path.is_dir():
+        return f"{path}: no such folder, {expected_layouts()}"
+    return f"{path}: {'the folder is empty' if not any(path.iterdir()) else 'nothing to open'}, {expected_layouts()}"
+
+
+def _holds_model(path: Path) -> bool:
+    return path.is_dir() and find_model(path) is not None
+
+
+def _read_scene_file(path: Path) -> Generator[Progress, None, Scene]:
+    yield Progress(f"Reading {path / SCENE_FILE}")
+    return _open_scene_file(path)
+
+
+def _read_model_folder(path: Path) -> Generator[Progress, None, Scene]:
     model = find_model(path)
-    if model is not None:
-        return _open_model(path, model)
-    images = list_images(path)
-    if not images:
-        raise SceneError(f"{path}: {'the folder is empty' if not any(path.iterdir()) else 'nothing to open'}, {_EXPECTED}")
-    return Scene(path.resolve().name, path, images, (), notes=("A folder of images without a map.",))
+    yield Progress(f"Reading the COLMAP model {model}")
+    return _open_model(path, model)
+
+
+def _read_image_folder(path: Path) -> Generator[Progress, None, Scene]:
+    yield Progress(f"Listing the images of {path.name}")
+    notes = ("A folder of images without a map.",)
+    return Scene(path.resolve().name, path, list_images(path), (), notes=notes)
 
 
 def list_images(folder: Path) -> tuple[ImageData, ...]:
@@ -82,7 +126,7 @@ def find_model(path: Path) -> Path | None:
     for folder in likely:
         present = sorted(file for file in _MODEL_FILES if (folder / file).is_file())
         if present:
-            raise SceneError(f"{folder}: an incomplete COLMAP model, found {', '.join(present)}; {_EXPECTED}")
+            raise SceneError(f"{folder}: an incomplete COLMAP model, found {', '.join(present)}; {expected_layouts()}")
     return None
 
 
