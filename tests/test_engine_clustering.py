@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+import scipy.linalg
 import torch
 from engine_toys import drain
 from scipy.cluster.vq import kmeans2
@@ -12,12 +13,14 @@ from core.engine.clustering import (
     ClusterConfig,
     ClusterModel,
     assign,
+    discriminant_whitening,
     fit_clusters,
     initial_centroids,
     kmeans,
     pca_whitening,
     update_centroids,
 )
+from core.engine.targets import NoiseSum
 from core.errors import InputError, WeightsError
 
 
@@ -55,6 +58,40 @@ def test_directions_without_variance_are_left_out(blobs):
     doubled = torch.cat([blobs, blobs[:, :2], torch.ones(600, 1)], dim=1)
     A, _ = pca_whitening(doubled, 256)
     assert A.shape == (8, 5)
+
+
+def test_the_discriminant_projection_solves_the_generalised_eigenvalue_problem(blobs):
+    """Beside scipy's solver: in the projection noise is white and features vary by the eigenvalues, largest first."""
+    random = np.random.default_rng(1)
+    mixing = random.normal(0, 1, (5, 5))
+    noise = torch.tensor(mixing @ mixing.T)
+    A, b = discriminant_whitening(blobs, noise, 3)
+    shrunk = noise.numpy() + 0.02 * np.trace(noise.numpy()) / 5 * np.eye(5)
+    expected = scipy.linalg.eigh(np.cov(blobs.numpy().T.astype(np.float64)), shrunk, eigvals_only=True)[::-1][:3]
+    white = (blobs @ A + b).double()
+    assert white.mean(0).abs().max() < 1e-4
+    assert torch.cov(white.T).diagonal().numpy() == pytest.approx(expected, rel=1e-4)
+    assert (A.double().T @ torch.tensor(shrunk) @ A.double()).numpy() == pytest.approx(np.eye(3), abs=1e-5)
+
+
+def test_discriminant_clusters_hold_where_a_season_shifts_features_that_pca_would_cut():
+    """Two directions tell places apart; a third, larger one is the season alone."""
+    random = np.random.default_rng(2)
+    places = random.normal(0, 1, (2000, 2))
+    seasons = [torch.tensor(np.c_[places, random.normal(0, 3, 2000)], dtype=torch.float32) for _ in range(2)]
+    noise = NoiseSum()
+    noise.add(seasons[0] - seasons[1])
+    agreement = {}
+    for projection in ("pca", "discriminant"):
+        config = ClusterConfig(num_clusters=8, projection=projection, init="k-means++")
+        model = drain(fit_clusters(torch.cat(seasons), config, 0, noise.covariance()))[1]
+        agreement[projection] = float((model.assign(seasons[0]) == model.assign(seasons[1])).float().mean())
+    assert agreement["discriminant"] > 0.85 > 0.6 > agreement["pca"]
+
+
+def test_a_discriminant_projection_without_correspondences_is_refused(blobs):
+    with pytest.raises(InputError, match="needs correspondences"):
+        drain(fit_clusters(blobs, ClusterConfig(num_clusters=6, projection="discriminant"), 0))
 
 
 def test_features_that_do_not_vary_are_refused():

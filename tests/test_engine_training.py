@@ -239,13 +239,37 @@ def test_a_batch_is_the_same_however_it_is_split(data):
 def test_features_are_sampled_half_at_correspondences_of_every_reference_image(pretrained, data):
     frozen = FrozenNetwork(pretrained[1], toy_preprocessing())
     _, features = drain(reference_features(frozen, data, fgsn_config(label_scale=1.0), 0))
-    assert features.shape == (len(data) * 40, 16)
+    assert features.rows.shape == (len(data) * 40, 16)
+    assert features.noise is None
+
+
+def test_the_noise_of_features_is_half_of_what_corresponding_points_differ_by(pretrained, data):
+    frozen = FrozenNetwork(pretrained[1], toy_preprocessing())
+    clusters = ClusterConfig(num_clusters=6, projection="discriminant")
+    config = fgsn_config(label_scale=1.0, clusters=clusters, max_features_per_image=100_000)
+    noise = drain(reference_features(frozen, data, config, 0))[1].noise
+    differences = []
+    for index in range(len(data)):
+        view = data.view(index)
+        maps = [frozen.image_features(image, 1.0) for image in view.images]
+        for matches, image, features in zip(view.correspondences, view.images[1:], maps[1:], strict=True):
+            for here, there in zip(matches.points_ref, matches.points_other, strict=True):
+                differences.append(at(maps[0], view.images[0], here) - at(features, image, there))
+    rows = torch.stack(differences).double()
+    assert torch.allclose(noise, rows.T @ rows / (2 * len(rows)), rtol=1e-4, atol=1e-7)
+
+
+def at(features, image, point):
+    """The feature (D,) of the cell that a pixel lies in, cells spread over the image from corner to corner."""
+    (height, width), (rows, columns) = image.shape[:2], features.shape[1:]
+    x, y = point[0] * (columns - 1) / (width - 1), point[1] * (rows - 1) / (height - 1)
+    return features[:, int(np.floor(y + 0.5)), int(np.floor(x + 0.5))]
 
 
 def test_pooled_features_are_means_over_the_conditions(pretrained, data):
     frozen = FrozenNetwork(pretrained[1], toy_preprocessing())
     config = fgsn_config(label_scale=1.0, pool_conditions=True, max_features_per_image=100_000)
-    _, pooled = drain(reference_features(frozen, data, config, 0))
+    pooled = drain(reference_features(frozen, data, config, 0))[1].rows
     day, dusk = (frozen.image_features(data.view(0).images[c], 1.0) for c in (0, 1))
     mean = ((day + dusk) / 2).flatten(1).T
     assert day.shape[1:] == (9, 12)

@@ -49,7 +49,7 @@ def frozen_network():
 
 def clusters_of(data, config):
     frozen = frozen_network()
-    features = drain(reference_features(frozen, data, config, 0))[1]
+    features = drain(reference_features(frozen, data, config, 0))[1].rows
     return frozen, drain(fit_clusters(features, config.clusters, 0))[1]
 
 
@@ -149,7 +149,7 @@ def test_features_are_taken_where_the_view_names_positions():
     view = replace(data.view(0), positions=np.array([[10.0, 10.0], [170.0, 120.0], [11.0, 11.0]]))
     data._view = view
     frozen = frozen_network()
-    _, features = drain(reference_features(frozen, data, replace(config, max_reference_images=1), 0))
+    features = drain(reference_features(frozen, data, replace(config, max_reference_images=1), 0))[1].rows
     assert len(features) == 4  # two cells with positions, as many at random
     whole = frozen.image_features(view.images[0]).flatten(1).T
     assert (features[:, None] - whole[None]).abs().amax(2).min(1).values.max() == 0

@@ -18,15 +18,22 @@ from core.images import write_atomic
 from core.records import Progress, setting
 
 INITS = ("random", "k-means++")
+PROJECTIONS = ("pca", "discriminant")
 MAX_LABELS = 65535  # labels are kept in 16 bits
 _CHUNK_ROWS = 16384
+_SHRINK = 0.02  # of the noise's mean variance, added in every direction: few matches leave some without any
 _SPLIT = 1 / 1024  # how far an empty cluster's new centre is moved from the centre that it was copied from
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterConfig:
     num_clusters: int = setting(100, minimum=1, maximum=MAX_LABELS, help="number of clusters K")
-    max_dims: int = setting(256, minimum=1, help="dimensions kept by the PCA whitening")
+    max_dims: int = setting(256, minimum=1, help="dimensions kept by the whitening")
+    projection: str = setting(
+        "pca",
+        help="what whitening makes even. pca: how features vary over all places, as in the paper; discriminant: how they vary "
+        "at one place between conditions, so that clusters are cut where features hold",
+    )
     num_iterations: int = setting(20, minimum=1, help="k-means iterations")
     init: str = setting("random", help="random as in faiss; k-means++ wastes fewer clusters where features are few")
     spherical: bool = setting(False, help="centroids are unit vectors: the features are, so none is favoured for its length")
@@ -34,6 +41,8 @@ class ClusterConfig:
     def __post_init__(self) -> None:
         if self.init not in INITS:
             raise InputError(f"clusters.init is {self.init!r}, expected one of {', '.join(INITS)}")
+        if self.projection not in PROJECTIONS:
+            raise InputError(f"clusters.projection is {self.projection!r}, expected one of {', '.join(PROJECTIONS)}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,12 +124,8 @@ def pca_whitening(features: Tensor, max_dims: int) -> tuple[Tensor, Tensor]:
     directions without variance, which whitening would turn into noise.
     """
     count, dims = features.shape
-    mean = features.double().mean(0)
-    covariance = torch.zeros(dims, dims, dtype=torch.float64, device=features.device)
-    for chunk in features.split(_CHUNK_ROWS):
-        centred = chunk.double() - mean
-        covariance += centred.T @ centred
-    values, vectors = torch.linalg.eigh(covariance / max(1, count - 1))
+    mean, covariance = mean_and_covariance(features)
+    values, vectors = torch.linalg.eigh(covariance)
     values, vectors = values.flip(0), vectors.flip(1)
     size = float(features.square().sum(1).mean())  # variance far below it is rounding
     rank = int((values > max(1e-9 * float(values[0]), 1e-10 * size, 1e-30)).sum())
@@ -129,6 +134,39 @@ def pca_whitening(features: Tensor, max_dims: int) -> tuple[Tensor, Tensor]:
         raise InputError(f"{count} features do not vary at all, expected features of different places")
     A = vectors[:, :kept] * values[:kept].rsqrt()
     return A.float(), (-mean @ A).float()
+
+
+def discriminant_whitening(features: Tensor, noise: Tensor, max_dims: int) -> tuple[Tensor, Tensor]:
+    """Fit a whitening of ``noise`` (D, D), the covariance of what one place's features differ by between conditions.
+
+    Kept are the directions in which features (N, D) vary most for their noise: the generalised eigenvectors of linear
+    discriminant analysis, with every corresponding point a class of its own. In this space equal distances are equally
+    unlikely to be a change of season. Returns A (D, D_out), b (D_out,) f32 with y = x @ A + b, the best direction first.
+    """
+    count, dims = features.shape
+    mean, covariance = mean_and_covariance(features)
+    level = float(noise.diagonal().mean())
+    if not level > 0:
+        raise InputError("features are the same under all conditions, expected matches between images that differ")
+    variances, axes = torch.linalg.eigh(noise.double() + _SHRINK * level * torch.eye(dims, device=noise.device))
+    whiten = axes * variances.rsqrt()
+    ratios, turned = torch.linalg.eigh(whiten.T @ covariance @ whiten)
+    kept = min(max_dims, int((ratios > 1e-9 * float(ratios[-1])).sum()))
+    if not float(ratios[-1]) > 0 or kept == 0:
+        raise InputError(f"{count} features do not vary at all, expected features of different places")
+    A = whiten @ turned.flip(1)[:, :kept]
+    return A.float(), (-mean @ A).float()
+
+
+def mean_and_covariance(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean (D,) and covariance (D, D) f64 of rows (N, D)."""
+    count, dims = rows.shape
+    mean = rows.double().mean(0)
+    covariance = torch.zeros(dims, dims, dtype=torch.float64, device=rows.device)
+    for chunk in rows.split(_CHUNK_ROWS):
+        centred = chunk.double() - mean
+        covariance += centred.T @ centred
+    return mean, covariance / max(1, count - 1)
 
 
 def assign(points: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:
@@ -201,19 +239,30 @@ def _where_double_is(features: Tensor) -> Tensor:
     return features.cpu() if features.device.type == "mps" else features
 
 
-def fit_clusters(features: Tensor, config: ClusterConfig, seed: int) -> Generator[Progress, None, ClusterModel]:
-    """Fit PCA whitening, L2 normalisation and k-means on features (N, D) (PAPER 2.2 steps 3 and 4).
+def fit_clusters(
+    features: Tensor, config: ClusterConfig, seed: int, noise: Tensor | None = None
+) -> Generator[Progress, None, ClusterModel]:
+    """Fit a whitening, L2 normalisation and k-means on features (N, D) (PAPER 2.2 steps 3 and 4).
 
-    Raises InputError when there are fewer features than clusters, or when they are all alike or not finite.
+    ``noise`` (D, D): what the discriminant projection whitens. Raises InputError when there are fewer features than
+    clusters, or when they are all alike or not finite.
     """
     if not torch.isfinite(features).all():
         raise InputError(f"some of the {len(features)} features are NaN or infinite, expected numbers; is the network sound?")
     if len(features) < config.num_clusters:
         raise InputError(f"{len(features)} features for {config.num_clusters} clusters, expected at least one a cluster")
     features = _where_double_is(features)
-    yield Progress("PCA whitening", 0.0)
-    A, b = pca_whitening(features, config.max_dims)
+    yield Progress("Whitening", 0.0)
+    A, b = _whitening(features, config, noise)
     points = torch.nn.functional.normalize(features.float() @ A + b, dim=1)
     centroids = initial_centroids(points, config.num_clusters, config.init, seed)
     centroids = yield from kmeans(points, centroids, config.num_iterations, seed, config.spherical)
     return ClusterModel(A.cpu().numpy(), b.cpu().numpy(), centroids.cpu().numpy())
+
+
+def _whitening(features: Tensor, config: ClusterConfig, noise: Tensor | None) -> tuple[Tensor, Tensor]:
+    if config.projection == "pca":
+        return pca_whitening(features, config.max_dims)
+    if noise is None:
+        raise InputError("clusters.projection is 'discriminant', which needs correspondences between conditions; found none")
+    return discriminant_whitening(features, _where_double_is(noise), config.max_dims)

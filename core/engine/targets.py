@@ -73,25 +73,71 @@ class FrozenNetwork:
         return blend_matrix(axis, positions, self.preprocessing.ramp)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ReferenceFeatures:
+    """``rows`` (N, D) to cluster; ``noise`` (D, D) f64, how features of one point vary between conditions, where asked for."""
+
+    rows: Tensor
+    noise: Tensor | None
+
+
 def reference_features(
     frozen: FrozenNetwork, data: PairData, config: FGSNConfig, seed: int
-) -> Generator[Progress, None, Tensor]:
-    """Collect features (N, D) of the reference images, half at correspondences, half at random cells (PAPER 2.2 step 2).
+) -> Generator[Progress, None, ReferenceFeatures]:
+    """Collect features of the reference images, half at correspondences, half at random cells (PAPER 2.2 step 2).
 
-    With ``pool_conditions`` the features at correspondences are means over the conditions that show the point.
+    With ``pool_conditions`` the features at correspondences are means over the conditions that show the point. The noise
+    is measured for the discriminant projection only.
     """
     views = sorted(set(first_indices(data)))
     limit = config.max_reference_images or len(views)
     indices = [views[k] for k in np.unique(np.linspace(0, len(views) - 1, min(limit, len(views))).astype(int))]
-    collected = []
+    discriminant = config.clusters.projection == "discriminant"
+    rows, noise = [], NoiseSum()
     for done, index in enumerate(indices):
         view = data.view(index)
-        count = len(view.images) if config.pool_conditions else 1
+        count = len(view.images) if config.pool_conditions or discriminant else 1
         maps = [frozen.image_features(np.asarray(view.images[i]), config.label_scale) for i in range(count)]
         random = np.random.default_rng([seed, index])
-        collected.append(sample_features(maps, view, config.max_features_per_image, random))
+        rows.append(sample_features(maps if config.pool_conditions else maps[:1], view, config.max_features_per_image, random))
+        noise.add(*(_differences(maps, view, config.max_features_per_image, random) if discriminant else ()))
         yield Progress(f"features of reference image {done + 1} of {len(indices)}", (done + 1) / len(indices))
-    return torch.cat(collected)
+    return ReferenceFeatures(torch.cat(rows), noise.covariance())
+
+
+class NoiseSum:
+    """Covariance of one feature around what it has in common with the same point's under another condition."""
+
+    def __init__(self) -> None:
+        self._sum: Tensor | None = None
+        self._count = 0
+
+    def add(self, *differences: Tensor) -> None:
+        """Take note of differences (M, D) between the two features of corresponding points."""
+        for rows in differences:
+            squares = rows.double().T @ rows.double()
+            self._sum = squares if self._sum is None else self._sum + squares
+            self._count += len(rows)
+
+    def covariance(self) -> Tensor | None:
+        """E[d d^T] / 2 (D, D) f64, half because both features vary; None when there were no differences."""
+        return self._sum / (2 * self._count) if self._count else None
+
+
+def _differences(maps: list[Tensor], view: View, max_features: int, random: np.random.Generator) -> list[Tensor]:
+    """Reference minus other features (M, D) at up to ``max_features`` matches of each pair."""
+    found = []
+    for number, matches in enumerate(view.correspondences):
+        chosen = random.permutation(len(matches.points_ref))[:max_features]
+        ends = (maps[0], view.images[0], matches.points_ref), (maps[number + 1], view.images[number + 1], matches.points_other)
+        here, there = (_features_at(features, image.shape[:2], points[chosen]) for features, image, points in ends)
+        found.append(here - there)
+    return found
+
+
+def _features_at(features: Tensor, size: tuple[int, int], points: Array) -> Tensor:
+    cells = _flat_cells(points, size, features.shape[1:])
+    return features.reshape(len(features), -1)[:, cells.to(features.device)].T
 
 
 def sample_features(maps: list[Tensor], view: View, max_features: int, random: np.random.Generator) -> Tensor:

@@ -112,7 +112,7 @@ def clusters_of_round(
     if path is not None and path.is_file():
         return ClusterModel.load(path)
     features = yield from reference_features(frozen, data, config, seed)
-    clusters = yield from fit_clusters(features, config.clusters, seed)
+    clusters = yield from fit_clusters(features.rows, config.clusters, seed, features.noise)
     if path is not None:
         clusters.save(path)
     return clusters
