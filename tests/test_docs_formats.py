@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from itertools import pairwise
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -16,7 +17,7 @@ def table_rows() -> list[str]:
     return [line for line in lines if line.startswith("|") and line != COLUMNS and set(line) - set("|-: ")]
 
 
-def tests_of(module: str) -> set[str]:
+def functions_of(module: str) -> set[str]:
     tree = ast.parse((ROOT / "tests" / module).read_text(encoding="utf-8"))
     return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
 
@@ -28,11 +29,11 @@ def test_every_row_of_the_table_of_formats_names_a_test_that_exists():
         assert named, f"no test is named in: {row}"
         for module, test in named:
             assert (ROOT / "tests" / module).is_file(), f"{module} is named in docs/formats.md"
-            assert test in tests_of(module), f"{module}::{test} is named in docs/formats.md"
+            assert test in functions_of(module), f"{module}::{test} is named in docs/formats.md"
 
 
 def test_every_section_with_a_table_uses_the_same_columns():
     lines = PAGE.read_text(encoding="utf-8").splitlines()
-    heads = [line for line, below in zip(lines, lines[1:]) if line.startswith("|") and set(below) <= set("|-: ") and below]
+    heads = [line for line, below in pairwise(lines) if line.startswith("|") and set(below) <= set("|-: ") and below]
     assert heads
     assert set(heads) == {COLUMNS}
