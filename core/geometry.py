@@ -116,19 +116,7 @@ def rotation_angle_deg(a: Rigid3d, b: Rigid3d) -> float:
     return float(np.degrees(np.arctan2(np.linalg.norm(skew) / 2, (np.trace(relative) - 1) / 2)))
 
 
-# Where the focal lengths and the principal point stand in COLMAP's parameter vectors.
-_FOCAL_AND_CENTER = {
-    "SIMPLE_PINHOLE": (0, 0, 1, 2),
-    "PINHOLE": (0, 1, 2, 3),
-    "SIMPLE_RADIAL": (0, 0, 1, 2),
-    "RADIAL": (0, 0, 1, 2),
-    "OPENCV": (0, 1, 2, 3),
-    "OPENCV_FISHEYE": (0, 1, 2, 3),
-    "FULL_OPENCV": (0, 1, 2, 3),
-    "SIMPLE_RADIAL_FISHEYE": (0, 0, 1, 2),
-    "RADIAL_FISHEYE": (0, 0, 1, 2),
-    "THIN_PRISM_FISHEYE": (0, 1, 2, 3),
-}
+# COLMAP's camera models and how many parameters each has.
 NUM_CAMERA_PARAMS = {
     "SIMPLE_PINHOLE": 3,
     "PINHOLE": 4,
@@ -137,17 +125,33 @@ NUM_CAMERA_PARAMS = {
     "OPENCV": 8,
     "OPENCV_FISHEYE": 8,
     "FULL_OPENCV": 12,
+    "FOV": 5,
     "SIMPLE_RADIAL_FISHEYE": 4,
     "RADIAL_FISHEYE": 5,
     "THIN_PRISM_FISHEYE": 12,
+    "RAD_TAN_THIN_PRISM_FISHEYE": 16,
+    "SIMPLE_DIVISION": 4,
+    "DIVISION": 5,
+    "SIMPLE_FISHEYE": 3,
+    "FISHEYE": 4,
+    "EUCM": 6,
+    "EQUIRECTANGULAR": 2,
 }
+_ONE_FOCAL = frozenset(name for name in NUM_CAMERA_PARAMS if name.startswith(("SIMPLE_", "RADIAL")))
+SPHERICAL = "EQUIRECTANGULAR"  # the only model without focal length and principal point: its parameters are width and height
+
+
+def focal_and_center(model: str) -> tuple[int, int, int, int]:
+    """Where fx, fy, cx and cy stand in COLMAP's parameters of a model that has them (any but ``SPHERICAL``)."""
+    return (0, 0, 1, 2) if model in _ONE_FOCAL else (0, 1, 2, 3)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Camera:
     """Intrinsics: a COLMAP camera ``model`` name, ``width`` and ``height`` in px, ``params`` in COLMAP's order.
 
-    The principal point is in OpenCV pixels; ``core.scene.colmap`` takes COLMAP's half pixel away when it reads.
+    The principal point is in OpenCV pixels; ``core.scene.colmap`` takes COLMAP's half pixel away when it reads. ``K`` of a
+    spherical camera is that of the pinhole camera that agrees with it in the middle of the image.
     """
 
     model: str
@@ -162,7 +166,7 @@ class Camera:
         if self.width < 1 or self.height < 1:
             raise ValueError(f"camera size is {self.width} x {self.height}, expected at least 1 x 1")
         params = frozen_array(self.params, np.float64, (NUM_CAMERA_PARAMS[self.model],), f"params of {self.model}")
-        fx, fy, cx, cy = (params[i] for i in _FOCAL_AND_CENTER[self.model])
+        fx, fy, cx, cy = self._pinhole(params)
         if not np.isfinite(params).all() or fx <= 0 or fy <= 0:
             raise ValueError(f"camera parameters must be finite with positive focal lengths, got {params.tolist()}")
         object.__setattr__(self, "params", params)
@@ -179,23 +183,25 @@ class Camera:
         return self.model not in ("PINHOLE", "SIMPLE_PINHOLE")
 
     def project(self, points: ArrayLike) -> Array:
-        """Project (N, 3) points of the camera frame to (N, 2) f64 px, distortion included; NaN where z <= 0."""
+        """Project (N, 3) points of the camera frame to (N, 2) f64 px, distortion included.
+
+        NaN where z <= 0, except that a spherical camera sees all around, and where the model has no pixel for a point.
+        """
         points = np.asarray(points, dtype=np.float64).reshape(-1, 3)
-        in_front = points[:, 2] > 1e-9
+        in_front = points[:, 2] > 1e-9 if self.model != SPHERICAL else np.isfinite(points).all(axis=1)
         pixels = np.full((len(points), 2), np.nan)
         if self.has_distortion:
-            pixels[in_front] = self._pycolmap_camera().img_from_cam(points[in_front])
+            pixels[in_front] = self._pycolmap_camera().img_from_cam(points[in_front]) - self._half_pixel
         else:
             pixels[in_front] = points[in_front, :2] / points[in_front, 2:] * self.K[[0, 1], [0, 1]] + self.K[:2, 2]
         return pixels
 
     def bearings(self, points2D: ArrayLike) -> Array:
-        """Unit rays (N, 3) f64 in the camera frame through (N, 2) px, distortion removed."""
+        """Unit rays (N, 3) f64 in the camera frame through (N, 2) px, distortion removed; NaN where the model has no ray."""
         points2D = np.asarray(points2D, dtype=np.float64).reshape(-1, 2)
         if self.has_distortion:
-            normalized = np.asarray(self._pycolmap_camera().cam_from_img(points2D)).reshape(-1, 2)
-        else:
-            normalized = (points2D - self.K[:2, 2]) / self.K[[0, 1], [0, 1]]
+            return np.asarray(self._pycolmap_camera().cam_ray_from_img(points2D + self._half_pixel)).reshape(-1, 3)
+        normalized = (points2D - self.K[:2, 2]) / self.K[[0, 1], [0, 1]]
         rays = np.hstack([normalized, np.ones((len(normalized), 1))])
         return rays / np.linalg.norm(rays, axis=1, keepdims=True)
 
@@ -203,12 +209,26 @@ class Camera:
         """The same camera for the image resized to ``width`` x ``height``."""
         sx, sy = width / self.width, height / self.height
         params = self.params.copy()
-        fx, fy, cx, cy = _FOCAL_AND_CENTER[self.model]
+        if self.model == SPHERICAL:
+            return Camera(self.model, width, height, params * [sx, sy])
+        fx, fy, cx, cy = focal_and_center(self.model)
         for index, scale in {fx: sx, fy: sy}.items():
             params[index] *= scale
         for index, scale in ((cx, sx), (cy, sy)):
             params[index] = (params[index] + 0.5) * scale - 0.5  # pixel areas scale, not pixel centres
         return Camera(self.model, width, height, params)
+
+    def _pinhole(self, params: Array) -> tuple[float, float, float, float]:
+        """fx, fy, cx, cy, in px; of a spherical camera px a radian in its middle."""
+        if self.model == SPHERICAL:
+            width, height = params
+            return width / (2 * np.pi), height / np.pi, width / 2 - 0.5, height / 2 - 0.5
+        return tuple(params[i] for i in focal_and_center(self.model))
+
+    @property
+    def _half_pixel(self) -> float:
+        """What COLMAP's pixels are ahead of ours where no principal point takes it up."""
+        return 0.5 if self.model == SPHERICAL else 0.0
 
     def _pycolmap_camera(self) -> Any:
         import pycolmap  # heavy, and only distorted cameras need it

@@ -19,6 +19,12 @@ def _freeze(record: object, **arrays: tuple[Any, tuple[int | None, ...]]) -> Non
             object.__setattr__(record, name, frozen_array(value, dtype, shape, f"{type(record).__name__}.{name}"))
 
 
+def _descriptor_type(descriptors: Any) -> Any:
+    """Floating descriptors of 16 or 32 bit stay what they are, all others are u8."""
+    given = np.asarray(descriptors).dtype
+    return given if given in (np.float16, np.float32) else np.uint8
+
+
 def _same_length(record: object, *names: str) -> None:
     lengths = {name: len(getattr(record, name)) for name in names if getattr(record, name) is not None}
     if len(set(lengths.values())) > 1:
@@ -55,10 +61,23 @@ class QueryPrior:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class FeatureFile:
+    """Where an image's features lie, made elsewhere: a file (HDF5 of hloc, database of COLMAP) or a folder (kapture).
+
+    ``extractor`` names what made them; ``key`` is the image's name there.
+    """
+
+    path: Path
+    extractor: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class ImageData:
     """One image of a scene. ``name`` is unique in the scene, '/' separated; ``path`` may not exist.
 
-    ``cam_from_world`` is the known (true or mapping) pose, or None; ``camera`` None where nothing is known.
+    ``cam_from_world`` is the known (true or mapping) pose, or None; ``camera`` None where nothing is known. An image with
+    ``features`` is matched by these, not by ones found in its pixels.
     """
 
     name: str
@@ -68,6 +87,7 @@ class ImageData:
     cam_from_world: Rigid3d | None = None
     timestamp_s: float | None = None
     prior: QueryPrior | None = None
+    features: FeatureFile | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -164,7 +184,7 @@ class Consistency:
 @dataclass(frozen=True, slots=True, eq=False)
 class Features:
     """``keypoints`` (N, 2) f32 px, ``scales`` (N,) f32 px, ``orientations_rad`` (N,) f32,
-    ``descriptors`` (N, 128) f32 unit L2 (RootSIFT).
+    ``descriptors`` (N, D) f32 unit L2; D is 128 for RootSIFT. ``extractor`` names what made them.
     """
 
     keypoints: Array
@@ -179,7 +199,7 @@ class Features:
             keypoints=(np.float32, (None, 2)),
             scales=(np.float32, (None,)),
             orientations_rad=(np.float32, (None,)),
-            descriptors=(np.float32, (None, 128)),
+            descriptors=(np.float32, (None, None)),
         )
         _same_length(self, "keypoints", "scales", "orientations_rad", "descriptors")
 
@@ -192,7 +212,8 @@ class Observations:
     """Where map points were seen, one row an observation (T rows), sorted by point.
 
     ``point`` (T,) i32 index into SceneMap.points3D, ``image`` (T,) i32 index into SceneMap.images,
-    ``points2D`` (T, 2) f32 px, ``descriptors`` (T, 128) u8 (RootSIFT x 512, clipped, as COLMAP stores it) or None.
+    ``points2D`` (T, 2) f32 px, ``descriptors`` (T, D) or None: u8 (RootSIFT x 512, clipped, as COLMAP stores it), or f16 or
+    f32 of unit L2 (other extractors).
     """
 
     point: Array
@@ -206,7 +227,7 @@ class Observations:
             point=(np.int32, (None,)),
             image=(np.int32, (None,)),
             points2D=(np.float32, (None, 2)),
-            descriptors=(np.uint8, (None, 128)),
+            descriptors=(_descriptor_type(self.descriptors), (None, None)),
         )
         _same_length(self, "point", "image", "points2D", "descriptors")
 
@@ -277,6 +298,7 @@ class Scene:
     Two photographs are a scene with one reference, one query and no map. ``notes`` are sentences for the user
     (for instance missing images). ``weights`` names the network that the scene asks for, or ""; ``start_query`` the image
     to show first, or "". ``map_path`` is the folder that holds the map; ``layout`` names what was recognised on disk.
+    ``odometry_path`` is a file of measured odometry, read when a sequence is followed.
     """
 
     name: str
@@ -290,6 +312,7 @@ class Scene:
     map_path: Path | None = None
     start_query: str = ""
     layout: str = ""
+    odometry_path: Path | None = None
 
     @property
     def images(self) -> tuple[ImageData, ...]:

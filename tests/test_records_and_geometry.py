@@ -24,9 +24,17 @@ EXAMPLE_PARAMS = {
     "OPENCV": [500, 510, 319.5, 239.5, -0.3, 0.1, 1e-4, 5e-4],
     "OPENCV_FISHEYE": [500, 510, 319.5, 239.5, -0.03, 0.01, 1e-3, 1e-4],
     "FULL_OPENCV": [500, 510, 319.5, 239.5, -0.3, 0.1, 1e-4, 5e-4, 0.01, 0.01, 0.001, 0.001],
+    "FOV": [500, 510, 319.5, 239.5, 0.9],
     "SIMPLE_RADIAL_FISHEYE": [500, 319.5, 239.5, -0.05],
     "RADIAL_FISHEYE": [500, 319.5, 239.5, -0.05, 0.01],
     "THIN_PRISM_FISHEYE": [500, 510, 319.5, 239.5, -0.03, 0.01, 1e-4, 1e-4, 1e-3, 1e-4, 1e-4, 1e-4],
+    "RAD_TAN_THIN_PRISM_FISHEYE": [500, 510, 319.5, 239.5, -0.03, 0.01, 1e-3, 1e-4, 1e-4, 1e-4, *[1e-4] * 6],
+    "SIMPLE_DIVISION": [500, 319.5, 239.5, -0.2],
+    "DIVISION": [500, 510, 319.5, 239.5, -0.2],
+    "SIMPLE_FISHEYE": [500, 319.5, 239.5],
+    "FISHEYE": [500, 510, 319.5, 239.5],
+    "EUCM": [500, 510, 319.5, 239.5, 0.6, 1.1],
+    "EQUIRECTANGULAR": [640, 480],
 }
 
 
@@ -74,7 +82,8 @@ def test_projection_of_every_model_agrees_with_pycolmap(model, rng):
     camera = Camera(model, 640, 480, EXAMPLE_PARAMS[model])
     reference = pycolmap.Camera(model=model, width=640, height=480, params=EXAMPLE_PARAMS[model])
     points = rng.uniform([-1, -0.8, 2], [1, 0.8, 6], size=(100, 3))
-    np.testing.assert_allclose(camera.project(points), reference.img_from_cam(points), atol=1e-9)
+    half_pixel = 0.5 if model == "EQUIRECTANGULAR" else 0.0  # of the others the principal point takes it up
+    np.testing.assert_allclose(camera.project(points) + half_pixel, reference.img_from_cam(points), atol=1e-9)
     rays = camera.bearings(camera.project(points))
     np.testing.assert_allclose(rays, points / np.linalg.norm(points, axis=1, keepdims=True), atol=1e-5)
 

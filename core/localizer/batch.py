@@ -9,9 +9,9 @@ import numpy as np
 from core.errors import InputError
 from core.geometry import Array
 from core.images import read_image
-from core.localizer.features import extractor_id
 from core.localizer.matching import require_matchable
 from core.localizer.pipeline import LocalizerConfig, localize
+from core.localizer.query_features import extractor_for
 from core.localizer.retrieval import Retriever
 from core.records import (
     Features,
@@ -41,7 +41,7 @@ def localize_or_refuse(
     ``segment`` labels the query's image, for methods that need labels. Raises InputError for what is wrong with every
     query alike: a map that cannot be matched.
     """
-    require_matchable(extractor_id(config.features), scene_map)
+    require_matchable(extractor_for(query, scene_map, config.features), scene_map)
     try:
         return (yield from localize_or_raise(query, scene_map, config, seed, segment, statistics, retriever))
     except (InputError, OSError) as error:

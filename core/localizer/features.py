@@ -65,8 +65,10 @@ def quantize_descriptors(descriptors: Array) -> Array:
 
 
 def dequantize_descriptors(quantized: Array) -> Array:
-    """Undo ``quantize_descriptors`` to (N, 128) f32 of unit L2; an all-zero row stays zero."""
+    """Undo ``quantize_descriptors`` to (N, D) f32 of unit L2; an all-zero row stays zero, floating rows what they are."""
     descriptors = quantized.astype(np.float32)
+    if quantized.dtype != np.uint8:
+        return descriptors
     norms = np.sqrt(np.einsum("nd,nd->n", descriptors, descriptors))
     descriptors /= np.maximum(norms, 1.0)[:, None]
     return descriptors

@@ -10,6 +10,8 @@ import numpy as np
 from core.geometry import Array, Camera
 from core.records import LabelMap
 
+_NOWHERE = -1e6  # px, beside any image
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelPlane:
@@ -34,7 +36,8 @@ def label_plane(labels: LabelMap, camera: Camera) -> LabelPlane:
     height, width = labels.labels.shape
     ideal = Camera("PINHOLE", camera.width, camera.height, camera.K[[0, 1, 0, 1], [0, 1, 2, 2]])
     grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).reshape(-1, 2)
-    source = camera.project(ideal.bearings(grid)).reshape(height, width, 2).astype(np.float32)
+    source = camera.project(ideal.bearings(grid)).reshape(height, width, 2)
+    source = np.nan_to_num(source, nan=_NOWHERE).astype(np.float32)
     x, y = source[..., 0], source[..., 1]
     straight = cv2.remap(labels.labels, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
     known = cv2.remap(np.ascontiguousarray(confidence), x, y, cv2.INTER_NEAREST, borderValue=0)

@@ -134,7 +134,7 @@ def _nearest_two(
 ) -> Generator[Progress, None, tuple[Array, Array, Array]]:
     """Find the nearest reference row of each query, and how near the nearest of any other point is.
 
-    ``references`` (T, 128) unit f32 or u8 (dequantised block by block), ``points`` (T,) non-decreasing ids.
+    ``references`` (T, D) unit f32, f16 or u8 (dequantised block by block), ``points`` (T,) non-decreasing ids.
     Returns the row (Q,) i64, its similarity and the other point's (Q,) f32; 0 where there is no other point.
     """
     best = np.zeros(len(queries), np.int64)
@@ -143,7 +143,7 @@ def _nearest_two(
     for begin, end in _blocks(points):
         yield Progress("Matching to the map", begin / len(points))
         block = references[begin:end]
-        block = dequantize_descriptors(block) if block.dtype == np.uint8 else block
+        block = dequantize_descriptors(block) if block.dtype != np.float32 else block
         for start in range(0, len(queries), _QUERY_CHUNK):
             part = slice(start, start + _QUERY_CHUNK)
             row, one, two = _compared(queries[part], block, points[begin:end], device)

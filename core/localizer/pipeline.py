@@ -13,11 +13,12 @@ from core.evaluation.errors import pose_error
 from core.geometry import Array
 from core.images import read_image
 from core.localizer.affinity import AffinityConfig, descriptor_probabilities, ssmc_soft
-from core.localizer.features import FeatureConfig, extract_features, extractor_id
+from core.localizer.features import FeatureConfig
 from core.localizer.gravity import PriorConfig, near_enough
 from core.localizer.gsmc import GsmcConfig, gsmc, gsmc_soft
 from core.localizer.matching import MatchConfig, match_to_map_steps, require_matchable
 from core.localizer.methods import Method, MethodInput
+from core.localizer.query_features import extractor_for, query_features
 from core.localizer.ransac import RansacConfig, estimate_pose
 from core.localizer.retrieval import RetrievalConfig, Retriever, build_retriever, candidate_points, is_used
 from core.localizer.ssmc import SsmcConfig, ssmc
@@ -108,18 +109,17 @@ def prepare(
     image: Array | None = None,
     retriever: Retriever | None = None,
 ) -> Generator[Progress, None, Prepared]:
-    """Find keypoints and match them to the map, once for all methods; raises as ``localize`` does.
+    """Find keypoints, or read those that the query came with, and match them to the map, once for all methods; raises as
+    ``localize`` does.
 
     A large map is matched only where ``retriever`` says that the query may be; without one it is made for this query
     alone, so give one where there are many.
     """
-    require_matchable(extractor_id(config.features), scene_map)
+    require_matchable(extractor_for(query, scene_map, config.features), scene_map)
     if query.camera is None:
         raise InputError(f"{query.path}: no intrinsics are known for this query; a pose needs its camera")
     yield Progress(f"Finding keypoints in {query.name}", 0.0)
-    image = read_image(query.path) if image is None else image
-    _require_size(query, image)
-    features = extract_features(image, config.features)
+    features = query_features(query, scene_map, config.features, lambda: _pixels(query, image))
     if retriever is None and is_used(scene_map, config.retrieval):
         retriever = yield from scaled(build_retriever(scene_map, config.retrieval), 0.1, 0.3)
     candidates = candidate_points(query, features, scene_map, config.retrieval, retriever)
@@ -196,6 +196,12 @@ def _method(name: str) -> Method:
     if name not in METHODS:
         raise InputError(f"method {name!r} is not known; expected one of {', '.join(METHODS)}")
     return METHODS[name]
+
+
+def _pixels(query: ImageData, image: Array | None) -> Array:
+    image = read_image(query.path) if image is None else image
+    _require_size(query, image)
+    return image
 
 
 def _require_size(query: ImageData, image: Array) -> None:

@@ -1,6 +1,9 @@
 """Camera pose from 2D-3D matches by LO-RANSAC, with the inliers counted again from the pose that is returned.
 
 Matches that are all alike go to PoseLib's search; where they have weights, ``lo_ransac`` draws by them.
+
+Distortion, everywhere in the localizer: samples are drawn among the rays of the keypoints (COLMAP's inverse of the
+distortion); poses are refined, and inliers counted, by projecting points with the distortion, in px of the photograph.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from core.localizer.absolute_pose import AbsolutePose
 from core.localizer.lo_ransac import lo_ransac
 from core.localizer.uncertainty import log10_false_alarms, pose_uncertainty
 from core.records import LocalizationResult, Matches2D3D, RansacStats, SceneMap, setting, settings_of
+from core.scene.colmap import points2D_to_colmap, to_pycolmap_camera, to_pycolmap_pose
 
 MIN_SAMPLE = 4  # P3P needs three and a fourth to choose among its solutions
 _POSELIB_MODELS = frozenset({"SIMPLE_PINHOLE", "PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV", "FULL_OPENCV", "OPENCV_FISHEYE"})
@@ -66,6 +70,8 @@ def estimate_pose(
     if num_drawn < MIN_SAMPLE:
         return _failure(_too_few(num_drawn, len(matches), kept), matches, config, seed, method)
     pose, info = _search(matches, points3D, usable, weights, camera, config, seed)
+    if pose is not None and camera.model not in _POSELIB_MODELS:
+        pose = _refined(pose, matches.points2D, points3D, usable, camera, config)
     if pose is None:
         return _failure("no pose found: RANSAC gave no finite pose", matches, config, seed, method, info)
     errors = reprojection_errors(pose, matches.points2D, points3D, camera)
@@ -173,6 +179,26 @@ def _poselib(points2D: Array, points3D: Array, camera: Camera, config: RansacCon
     if np.isfinite(found.q).all() and np.isfinite(found.t).all() and info["num_inliers"] > 0:
         pose = Rigid3d(found.q, found.t)
     return pose, info
+
+
+def _refined(pose: Rigid3d, points2D: Array, points3D: Array, usable: Array, camera: Camera, config: RansacConfig) -> Rigid3d:
+    """Refine a pose in the photograph's own px, by COLMAP, for cameras that PoseLib saw as pinhole cameras."""
+    import pycolmap  # heavy, and only rare cameras need it
+
+    for _ in range(2):  # more points agree with the better pose
+        near = usable & (reprojection_errors(pose, points2D, points3D, camera) <= config.max_error_px)
+        if near.sum() < MIN_SAMPLE:
+            return pose
+        options = pycolmap.AbsolutePoseRefinementOptions()
+        options.loss_function_scale = config.max_error_px / 4
+        pixels, everyone = points2D_to_colmap(points2D[near]), np.ones(int(near.sum()), bool)
+        given = to_pycolmap_pose(pose), pixels, points3D[near], everyone, to_pycolmap_camera(camera, 1)
+        found = pycolmap.refine_absolute_pose(*given, options)
+        if found is None:
+            return pose
+        refined = found["cam_from_world"]
+        pose = Rigid3d(refined.rotation.quat[[3, 0, 1, 2]], refined.translation)
+    return pose
 
 
 def _with_scores(config: RansacConfig, scores: Array) -> RansacConfig:

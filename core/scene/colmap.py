@@ -9,20 +9,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from core.errors import InputError, SceneError
-from core.geometry import NUM_CAMERA_PARAMS, Array, Camera, Rigid3d
+from core.geometry import SPHERICAL, Array, Camera, Rigid3d, focal_and_center
 from core.records import ImageData, Observations, SceneMap
+from core.scene.image_names import inside
 
 MODEL_PARTS = ("cameras", "images", "points3D")
 DEFAULT_CONDITION = "reference"
 _HALF_PIXEL = 0.5
-_CENTER_INDEX = {name: (1, 2) if name.startswith(("SIMPLE", "RADIAL")) else (2, 3) for name in NUM_CAMERA_PARAMS}
+_UNIT_TOLERANCE = 1e-2  # files give six digits or more; a longer way off is no rotation
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,6 +77,7 @@ def read_model(path: str | Path) -> ColmapModel:
     if suffix is None:
         raise SceneError(f"{path}: no COLMAP model here, expected cameras, images and points3D as .bin or .txt")
     model = read_binary_model(path) if suffix == ".bin" else read_text_model(path)
+    model = replace(model, images={i: replace(image, name=inside(image.name)) for i, image in model.images.items()})
     _check_references(model, path, suffix)
     return model
 
@@ -103,14 +105,28 @@ def camera_from_colmap(model: str, width: int, height: int, params: Array, where
         raise SceneError(f"{where}: {error}") from error
 
 
+def pose_from_colmap(numbers: Sequence[float] | Array, where: str) -> Rigid3d:
+    """The pose of qw qx qy qz tx ty tz; SceneError, led by ``where``, when they are none or no unit quaternion."""
+    qvec, tvec = np.asarray(numbers[:4], np.float64), np.asarray(numbers[4:], np.float64)
+    length = float(np.linalg.norm(qvec))
+    if np.isfinite(length) and abs(length - 1) > _UNIT_TOLERANCE:
+        raise SceneError(f"{where}: the quaternion has length {length:.6g}, expected 1")
+    try:
+        return Rigid3d(qvec, tvec)
+    except ValueError as error:
+        raise SceneError(f"{where}: {error}") from error
+
+
 def params_to_colmap(camera: Camera) -> Array:
     """The parameters with COLMAP's principal point."""
     return _shifted(camera, _HALF_PIXEL).params
 
 
 def _shifted(camera: Camera, shift: float) -> Camera:
+    if camera.model == SPHERICAL:  # has no principal point; ``Camera`` minds the half pixel
+        return camera
     params = camera.params.copy()
-    params[list(_CENTER_INDEX[camera.model])] += shift
+    params[list(focal_and_center(camera.model)[2:])] += shift
     return Camera(camera.model, camera.width, camera.height, params)
 
 

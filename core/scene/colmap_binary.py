@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from core.errors import SceneError
-from core.geometry import NUM_CAMERA_PARAMS, Array, Camera, Rigid3d
-from core.scene.colmap import ColmapImage, ColmapModel, camera_from_colmap, points2D_from_colmap
+from core.geometry import NUM_CAMERA_PARAMS, Array, Camera
+from core.scene.colmap import ColmapImage, ColmapModel, camera_from_colmap, points2D_from_colmap, pose_from_colmap
 
 MODEL_NAMES = {
     0: "SIMPLE_PINHOLE",
@@ -20,9 +20,17 @@ MODEL_NAMES = {
     4: "OPENCV",
     5: "OPENCV_FISHEYE",
     6: "FULL_OPENCV",
+    7: "FOV",
     8: "SIMPLE_RADIAL_FISHEYE",
     9: "RADIAL_FISHEYE",
     10: "THIN_PRISM_FISHEYE",
+    11: "RAD_TAN_THIN_PRISM_FISHEYE",
+    12: "SIMPLE_DIVISION",
+    13: "DIVISION",
+    14: "SIMPLE_FISHEYE",
+    15: "FISHEYE",
+    16: "EUCM",
+    17: "EQUIRECTANGULAR",
 }
 _NO_POINT = np.uint64(2**64 - 1)
 _POINT2D = np.dtype([("xy", "<f8", 2), ("point3D", "<u8")])
@@ -108,17 +116,10 @@ def _read_images(file: _Bytes) -> dict[int, ColmapImage]:
         points = file.array(_POINT2D, num_points)
         ids = np.where(points["point3D"] == _NO_POINT, np.uint64(0), points["point3D"]).astype(np.int64)
         ids[points["point3D"] == _NO_POINT] = -1
-        cam_from_world = _pose(pose, f"{file.path}: {file.record}")
+        cam_from_world = pose_from_colmap(pose, f"{file.path}: {file.record}")
         images[image_id] = ColmapImage(name, camera_id, cam_from_world, points2D_from_colmap(points["xy"]), ids)
     file.finish(count, "images")
     return images
-
-
-def _pose(numbers: list[float], where: str) -> Rigid3d:
-    try:
-        return Rigid3d(np.array(numbers[:4]), np.array(numbers[4:]))
-    except ValueError as error:
-        raise SceneError(f"{where}: {error}") from error
 
 
 def _read_points(file: _Bytes) -> tuple[Array, Array, Array]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from core.errors import SceneError
 from core.geometry import NUM_CAMERA_PARAMS, Array, Camera, Rigid3d
-from core.scene.colmap import ColmapImage, ColmapModel, camera_from_colmap, points2D_from_colmap
+from core.scene.colmap import ColmapImage, ColmapModel, camera_from_colmap, points2D_from_colmap, pose_from_colmap
 
 
 def text_lines(path: Path) -> Iterator[tuple[str, str]]:
@@ -56,13 +56,7 @@ def parse_camera(tokens: list[str], where: str) -> Camera:
 
 def parse_pose(tokens: list[str], where: str) -> Rigid3d:
     """Parse qw qx qy qz tx ty tz."""
-    try:
-        values = numbers(tokens, np.float64, where)
-        return Rigid3d(values[:4], values[4:])
-    except SceneError:
-        raise
-    except ValueError as error:
-        raise SceneError(f"{where}: {error}") from error
+    return pose_from_colmap(numbers(tokens, np.float64, where), where)
 
 
 def _camera(where: str, line: str) -> tuple[int, Camera]:
