@@ -7,6 +7,7 @@ Names may hold spaces: lines are parsed from the right. Blank lines and lines th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,13 +18,24 @@ from core.scene.colmap import params_to_colmap
 from core.scene.colmap_text import parse_camera, parse_pose, text_lines
 
 
-def read_queries(path: str | Path) -> dict[str, Camera]:
-    """Read the cameras of the queries by image name, in the order of the file; SceneError names file and line."""
+def read_queries(path: str | Path, intrinsics: Mapping[str, Camera] | None = None) -> dict[str, Camera]:
+    """Read the cameras of the queries by image name, in the order of the file; SceneError names file and line.
+
+    Where ``intrinsics`` are known, a line may be only a name, whose camera ``camera_of`` finds among them.
+    """
     queries: dict[str, Camera] = {}
     for where, line in text_lines(Path(path)):
         if line:
-            _add(queries, *_query(line, where), where)
+            camera = camera_of(line, intrinsics) if intrinsics else None
+            _add(queries, *((line, camera) if camera is not None else _query(line, where)), where)
     return queries
+
+
+def camera_of(name: str, intrinsics: Mapping[str, Camera]) -> Camera | None:
+    """The camera of an image: under its name, under a part of it (of ``slice2/query/img_1_c0_2.jpg`` as ``c0``), or ``*``."""
+    parts = re.split(r"[/_.]", name)
+    keys = (name, *(part for part in reversed(parts) if part in intrinsics), "*")
+    return next((intrinsics[key] for key in keys if key in intrinsics), None)
 
 
 def read_poses(path: str | Path) -> dict[str, Rigid3d]:

@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from core.errors import SceneError
 from core.images import is_image_file
 from core.records import ImageData, Progress, Scene, SceneMap
 from core.scene.colmap import MODEL_PARTS, condition_of, model_suffix
 from core.scene.layouts import LAYOUTS, Layout
-from core.scene.list_files import read_poses, read_queries
 from core.scene.map_file import MAP_FILE, image_root_hint, load_map_with_notes, with_image_root
-from core.scene.priors import read_priors
+from core.scene.scene_table import SCENE_FILE, SceneTable
 from core.steps import finish
 
-SCENE_FILE = "scene.toml"
-SCENE_FORMAT = "fgsn-scene"
-SCENE_VERSION = 1
 _MODEL_FILES = {f"{part}{suffix}" for part in MODEL_PARTS for suffix in (".bin", ".txt")} | {MAP_FILE}
 _MAX_DEPTH = 8
 
@@ -64,6 +56,11 @@ def _all_layouts() -> tuple[Layout, ...]:
     )
 
 
+def folder_layouts() -> tuple[Layout, ...]:
+    """Every layout but the scene file, most specific first."""
+    return _all_layouts()[1:]
+
+
 def expected_layouts() -> str:
     """What a path may hold, as one phrase."""
     own = (layout.expected for layout in _all_layouts() if layout not in LAYOUTS)
@@ -87,7 +84,21 @@ def _holds_model(path: Path) -> bool:
 
 def _read_scene_file(path: Path) -> Generator[Progress, None, Scene]:
     yield Progress(f"Reading {path / SCENE_FILE}")
-    return _open_scene_file(path)
+    table = SceneTable.read(path)
+    if not table.text("layout"):
+        return _open_scene_file(table)
+    return table.over((yield from _read_named_layout(table)))
+
+
+def _read_named_layout(table: SceneTable) -> Generator[Progress, None, Scene]:
+    """Read the layout that a scene file names, in its own folder or in ``root``."""
+    layouts = {layout.name: layout for layout in folder_layouts()}
+    layout, place = layouts.get(table.text("layout")), table.root / table.text("root", ".")
+    if layout is None:
+        raise SceneError(f"{table.file}: layout is {table.text('layout')!r}, expected one of {', '.join(layouts)}")
+    if not layout.recognise(place):
+        raise SceneError(f"{place}: not recognised as {layout.name}, as {table.file} has it; expected {layout.expected}")
+    return replace((yield from layout.read(place)), layout=layout.name)
 
 
 def _read_model_folder(path: Path) -> Generator[Progress, None, Scene]:
@@ -158,76 +169,43 @@ def _missing_note(images: tuple[ImageData, ...], root: Path) -> tuple[str, ...]:
     return (f"{len(missing)} of {len(images)} images are missing under {root} (the first: {missing[0]}).",)
 
 
-def _open_scene_file(root: Path) -> Scene:
-    table = _read_toml(root / SCENE_FILE)
-    images = root / _text(table, root, "images", "images")
-    weights = _text(table, root, "weights", "")
+def _open_scene_file(table: SceneTable) -> Scene:
+    root, images = table.root, table.root / table.text("images", "images")
+    weights, map_path = table.weights(), table.path("map")
     scene_map, notes = None, ()
-    if _text(table, root, "map", ""):
-        scene_map, notes = load_map_with_notes(root / table["map"], preferred=weights, image_root=images)
-        scene_map = _with_gravity(scene_map, table, root)
-    reference = scene_map.images if scene_map else _reference_without_map(images, table, root)
-    queries = _queries(images, table, root)
-    return Scene(
-        name=_text(table, root, "name", root.resolve().name),
+    if map_path is not None:
+        scene_map, notes = load_map_with_notes(map_path, preferred=table.text("weights"), image_root=images)
+        scene_map = table.with_gravity(scene_map)
+    queries = _queries(images, table)
+    reference = scene_map.images if scene_map else _reference_without_map(images, table, queries)
+    scene = Scene(
+        name=table.text("name", root.resolve().name),
         root=root,
         reference=reference,
         queries=queries,
         map=scene_map,
-        kind=_text(table, root, "kind", ""),
+        kind=table.text("kind"),
         weights=weights,
         notes=notes + _missing_note(reference + queries, images),
-        map_path=root / table["map"] if scene_map else None,
-        start_query=_text(table, root, "start_query", ""),
+        map_path=map_path,
+        start_query=table.text("start_query"),
+        odometry_path=table.path("odometry"),
     )
+    return table.with_conditions(scene)
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SceneError(f"{path}: not readable as TOML ({error})") from error
-    found = table.get("format"), table.get("version")
-    if found != (SCENE_FORMAT, SCENE_VERSION):
-        raise SceneError(
-            f"{path}: found format {found[0]!r} version {found[1]!r}, expected {SCENE_FORMAT!r} version {SCENE_VERSION}"
-        )
-    return table
-
-
-def _text(table: dict[str, Any], root: Path, key: str, default: str) -> str:
-    value = table.get(key, default)
-    if not isinstance(value, str):
-        raise SceneError(f"{root / SCENE_FILE}: {key} is {value!r}, expected text")
-    return value
-
-
-def _with_gravity(scene_map: SceneMap, table: dict[str, Any], root: Path) -> SceneMap:
-    if "gravity" not in table:
-        return scene_map
-    try:
-        gravity = np.array(table["gravity"], dtype=np.float64).reshape(3)
-    except (ValueError, TypeError):
-        gravity = np.zeros(3)
-    length = np.linalg.norm(gravity)
-    if not 0 < length < np.inf:
-        raise SceneError(f"{root / SCENE_FILE}: gravity is {table['gravity']!r}, expected three numbers, not all zero")
-    return replace(scene_map, gravity_in_world=gravity / length)
-
-
-def _reference_without_map(images: Path, table: dict[str, Any], root: Path) -> tuple[ImageData, ...]:
-    condition = _text(table, root, "reference_condition", "")
+def _reference_without_map(images: Path, table: SceneTable, queries: tuple[ImageData, ...]) -> tuple[ImageData, ...]:
+    """The images of the reference condition, or where none is named all that are no queries."""
+    condition = table.text("reference_condition")
     if not images.is_dir():
-        raise SceneError(f"{images}: no such folder of images, named by {root / SCENE_FILE}")
-    return tuple(image for image in list_images(images) if image.condition == condition)
+        raise SceneError(f"{images}: no such folder of images, named by {table.file}")
+    asked = {query.name for query in queries}
+    found = (image for image in list_images(images) if image.name not in asked)
+    return table.with_camera_and_pose(tuple(image for image in found if image.condition == condition or not condition))
 
 
-def _queries(images: Path, table: dict[str, Any], root: Path) -> tuple[ImageData, ...]:
-    if not _text(table, root, "queries", ""):
-        return ()
-    cameras = read_queries(root / table["queries"])
-    poses = read_poses(root / table["poses"]) if _text(table, root, "poses", "") else {}
-    priors = read_priors(root / table["priors"]) if _text(table, root, "priors", "") else {}
+def _queries(images: Path, table: SceneTable) -> tuple[ImageData, ...]:
+    cameras, poses, priors = table.cameras(), table.poses(), table.priors()
     return tuple(
         ImageData(name, images / name, condition_of(name), camera, poses.get(name), prior=priors.get(name))
         for name, camera in cameras.items()

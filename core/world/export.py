@@ -27,7 +27,8 @@ from core.scene.correspondences import (
 from core.scene.folders import check_writable, whole_folder
 from core.scene.list_files import write_poses, write_queries
 from core.scene.map_file import save_map
-from core.scene.scene import SCENE_FILE, SCENE_FORMAT, SCENE_VERSION, open_scene
+from core.scene.scene import open_scene
+from core.scene.scene_table import SCENE_FILE, SCENE_FORMAT, SCENE_VERSION
 from core.steps import scaled
 from core.world.conditions import CONDITIONS
 from core.world.geometry import KINDS, World, build_world
