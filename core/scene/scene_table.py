@@ -15,8 +15,8 @@ from core.errors import SceneError
 from core.geometry import NUM_CAMERA_PARAMS, Camera, Rigid3d
 from core.records import ImageData, QueryPrior, Scene, SceneMap
 from core.scene.colmap_text import parse_camera
+from core.scene.image_names import inside, leads_out
 from core.scene.list_files import camera_of, read_poses, read_queries
-from core.scene.paths import plain_name
 from core.scene.priors import read_priors
 
 SCENE_FILE = "scene.toml"
@@ -102,15 +102,15 @@ class SceneTable:
         known, found = self.intrinsics(), {}
         for path in self.paths("queries"):
             for name, camera in read_queries(path, known).items():
-                if found.setdefault(plain_name(name, path), camera) is not camera:
+                if found.setdefault(_plain(name, path), camera) is not camera:
                     raise SceneError(f"{path}: {name!r} is listed a second time")
         return found
 
     def poses(self) -> dict[str, Rigid3d]:
-        return {plain_name(name, path): pose for path in self.paths("poses") for name, pose in read_poses(path).items()}
+        return {_plain(name, path): pose for path in self.paths("poses") for name, pose in read_poses(path).items()}
 
     def priors(self) -> dict[str, QueryPrior]:
-        return {plain_name(name, path): prior for path in self.paths("priors") for name, prior in read_priors(path).items()}
+        return {_plain(name, path): prior for path in self.paths("priors") for name, prior in read_priors(path).items()}
 
     def with_camera_and_pose(self, images: tuple[ImageData, ...]) -> tuple[ImageData, ...]:
         """The images with the cameras of ``intrinsics`` and the poses of ``poses``, where these know them."""
@@ -160,3 +160,10 @@ class SceneTable:
         scene_map = None if scene.map is None else self.with_gravity(scene.map)
         reference = scene_map.images if scene_map is not None and scene.reference is scene.map.images else scene.reference
         return self.with_conditions(replace(scene, root=self.root, queries=queries, map=scene_map, reference=reference, **own))
+
+
+def _plain(name: str, where: Path) -> str:
+    """A name with '/' between its parts; SceneError where it would leave the folder of images."""
+    if leads_out(name):
+        raise SceneError(f"{where}: the name {name!r} leads out of the folder of images, expected a path below it")
+    return inside(name)
