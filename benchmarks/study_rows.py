@@ -73,6 +73,7 @@ def option_rows() -> tuple[RowSpec, ...]:
         ("soft", "soft targets in the other image", (("soft_targets", "other"),)),
         ("reference-only", "changed appearance of the reference only", (("photometric", "reference"),)),
         ("pooled", "features pooled over conditions before clustering", (("pool_conditions", "true"),)),
+        ("discriminant", "clusters cut where features hold", (("clusters.projection", "discriminant"),)),
         ("entropy", "reward for even use of labels", (("entropy_weight", "0.1"),)),
     )
     rows = [

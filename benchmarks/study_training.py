@@ -57,7 +57,7 @@ def study_base() -> FGSNConfig:
     shipped = ShippedConfig().fgsn
     return replace(
         shipped,
-        clusters=replace(shipped.clusters, spherical=False),
+        clusters=replace(shipped.clusters, spherical=False, projection="pca"),
         pool_conditions=False,
         photometric="both",
         soft_targets="none",

@@ -134,8 +134,10 @@ def _making(config: Any, seed: int, command: str, data: TrainingSet, num_cluster
     ]
     if num_clusters:
         second, fgsn = config.fgsn.optimization, config.fgsn
+        discriminant = fgsn.clusters.projection == "discriminant"
+        whitening = "whitened by how they differ between seasons" if discriminant else "PCA whitening"
         lines.append(
-            f"- Then {num_clusters} clusters of its features (PCA whitening, L2, k-means, once) and "
+            f"- Then {num_clusters} clusters of its features ({whitening}, L2, k-means, once) and "
             f"{second.iterations} steps of {second.batch_size} crops with L_class (weight {fgsn.class_weight:g}) and L_corr "
             f"(weight {fgsn.correspondence_weight:g}), gradient through the reference or the other image in turn."
         )

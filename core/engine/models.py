@@ -49,7 +49,7 @@ def _fgsn() -> FGSNConfig:
     return FGSNConfig(
         optimization=schedule,
         augmentation=crops,
-        clusters=ClusterConfig(init="k-means++", max_dims=64),
+        clusters=ClusterConfig(init="k-means++", max_dims=64, projection="discriminant"),
         max_reference_images=288,
         pool_conditions=True,
         recluster_every=0,
