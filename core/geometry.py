@@ -17,13 +17,20 @@ Array = NDArray[Any]
 
 def frozen_array(value: ArrayLike, dtype: Any, shape: tuple[int | None, ...], name: str) -> Array:
     """Cast to a read-only contiguous array and check its shape; ``None`` in ``shape`` accepts any length."""
-    array = np.array(value, dtype=dtype, order="C")
+    array = value if _never_changes(value, dtype) else np.array(value, dtype=dtype, order="C")
     fits = array.ndim == len(shape) and all(w is None or w == g for w, g in zip(shape, array.shape, strict=True))
     if not fits:
         wanted = ", ".join("N" if n is None else str(n) for n in shape)
         raise ValueError(f"{name} has shape {array.shape}, expected ({wanted})")
     array.setflags(write=False)
     return array
+
+
+def _never_changes(value: ArrayLike, dtype: Any) -> bool:
+    """Whether a value is an array of that type that nobody can write to, so that no copy is needed."""
+    if type(value) is not np.ndarray or value.dtype != dtype or value.base is not None:
+        return False
+    return value.flags.c_contiguous and not value.flags.writeable
 
 
 def rotation_from_quaternion(qvec: ArrayLike) -> Array:

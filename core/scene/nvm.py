@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -209,6 +209,7 @@ class _Points:
     image: Array
     feature: Array
     points2D: Array
+    num_negative: int
 
 
 def _parse(data: bytes, wanted: int, num_images: int, lines: _Lines) -> tuple[_Points, int]:
@@ -297,6 +298,7 @@ def _points(values: Array, lengths: Array) -> _Points:
         image=seen[:, 0].astype(np.int32),
         feature=seen[:, 1].astype(np.int32),
         points2D=seen[:, 2:].astype(np.float32),
+        num_negative=int((seen[:, 2:] < 0).any(axis=1).sum()),
     )
 
 
@@ -325,34 +327,47 @@ def _notes_on_rest(lines: _Lines, rest: bytes) -> tuple[str, ...]:
 
 def _joined(pieces: list[_Points], images: _Images, notes: tuple[str, ...], name: str) -> Generator[Progress, None, NvmModel]:
     """Put the pieces together, one field after the other so that little is held twice."""
-
-    def field(key: str, empty: Array) -> Array:
-        return np.concatenate([empty, *(getattr(piece, key) for piece in pieces)])
-
-    yield Progress(f"Reading {name}: points", 1.0)
-    points3D, rgb = field("xyz", np.zeros((0, 3))), field("rgb", np.zeros((0, 3), np.uint8))
-    counts = field("num_observations", np.zeros(0, np.int32))
-    point = np.repeat(np.arange(len(points3D), dtype=np.int32), counts)
-    yield Progress(f"Reading {name}: observations", 1.0)
-    image = field("image", np.zeros(0, np.int32))
-    feature = field("feature", np.zeros(0, np.int32))
-    yield Progress(f"Reading {name}: observations", 1.0)
-    points2D = field("points2D", np.zeros((0, 2), np.float32))
-    pieces.clear()
-    yield Progress(f"Reading {name}: observations", 1.0)
-    relative = len(points2D) > 0 and float((points2D < 0).any(axis=1).mean()) > _RELATIVE_SHARE
-    if not relative:
-        points2D = points2D_from_colmap(points2D)
-    yield Progress(f"Reading {name}: done", 1.0)
+    num_seen = sum(len(piece.image) for piece in pieces)
+    relative = sum(piece.num_negative for piece in pieces) > _RELATIVE_SHARE * num_seen
+    arrays = {}
+    for key, item in _FIELDS.items():
+        arrays[key] = yield from _join(pieces, key, item, name)
+    firsts = np.cumsum([0, *(len(piece.xyz) for piece in pieces)])
+    points = (np.repeat(np.arange(first, first + len(p.xyz)), p.num_observations) for first, p in zip(firsts, pieces))
+    point = yield from _fill(np.empty(num_seen, np.int32), points, name)
+    places = (piece.points2D if relative else points2D_from_colmap(piece.points2D) for piece in pieces)
+    points2D = yield from _fill(np.empty((num_seen, 2), np.float32), places, name)
     return NvmModel(
         names=images.names,
         focals=images.numbers[:, 0],
         distortions=images.numbers[:, 8],
         poses=images.poses,
-        points3D=points3D,
-        rgb=rgb,
-        observations=Observations(point, image, points2D),
-        features=feature,
+        points3D=arrays["xyz"],
+        rgb=arrays["rgb"],
+        observations=Observations(point, arrays["image"], points2D),
+        features=arrays["feature"],
         relative=relative,
         notes=notes,
     )
+
+
+_FIELDS: dict[str, tuple[int, ...]] = {"xyz": (3,), "rgb": (3,), "image": (), "feature": ()}
+
+
+def _join(pieces: list[_Points], key: str, item: tuple[int, ...], name: str) -> Generator[Progress, None, Array]:
+    """One field of all pieces, each item of a shape."""
+    parts = [getattr(piece, key) for piece in pieces] or [np.zeros((0, *item))]
+    whole = np.empty((sum(map(len, parts)), *item), parts[0].dtype)
+    return (yield from _fill(whole, parts, name))
+
+
+def _fill(whole: Array, parts: Iterable[Array], name: str) -> Generator[Progress, None, Array]:
+    """Fill an array with parts, read-only afterwards, so that records keep it without a copy."""
+    at = 0
+    for number, part in enumerate(parts):
+        if number % 32 == 0:
+            yield Progress(f"Reading {name}: putting its parts together", 1.0)
+        whole[at : at + len(part)] = part
+        at += len(part)
+    whole.setflags(write=False)
+    return whole
