@@ -1,14 +1,18 @@
 """The particle filter's likelihood: all particles against all visible points, once for an image, beside a numpy loop.
 
-A frame is the likelihood volume of a 1024 x 768 label image of 100 labels and one score of every particle.
+An image is the likelihood volume of 1024 x 768 pixels of 100 labels and one score of every particle. The whole frame, its
+labels given, is all that the filter does: it moves the particles by odometry, scores them (in as many parts as tempering
+takes), resamples and roughens them, follows a rival place, compares with chance and estimates the pose; one thread, CPU time.
 """
 
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.spatial import cKDTree
 
 from core.geometry import Array, Camera, Rigid3d
 from core.localizer.label_likelihood import (
@@ -19,12 +23,16 @@ from core.localizer.label_likelihood import (
     mean_log_ratios,
     rotations_of,
 )
-from core.records import LabelMap
+from core.localizer.motion import disturbed
+from core.localizer.sequence import SequenceConfig, Tracker
+from core.records import ImageData, LabelMap, Observations, PointLabels, PointVisibility, SceneMap
+from core.sequences import Frame, OdometryNoise
 
 NUM_LABELS = 100
 CAMERA = Camera.pinhole(1024, 768, 800.0)
 CONFIG = LikelihoodConfig(max_points=20_000)
 REPEATS = 9
+NUM_FRAMES = 30
 _LOOPED = 20  # poses that the loop is timed on
 
 
@@ -74,7 +82,8 @@ def loop_over_poses(points: LabelledPoints, labels: LabelMap, table: Array, rota
 
 def run() -> list[dict]:
     """One row a number of particles and points: ms of each part, frames a second, and how much slower the loop is."""
-    return [_row(particles, points) for particles, points in ((300, 5000), (1000, 5000), (1000, 20_000), (4000, 5000))]
+    sizes = ((300, 5000), (1000, 5000), (1000, 20_000), (4000, 5000))
+    return [_whole_frame(), *(_row(particles, points) for particles, points in sizes)]
 
 
 def _row(num_particles: int, num_points: int) -> dict:
@@ -88,6 +97,7 @@ def _row(num_particles: int, num_points: int) -> dict:
     loop_over_poses(points, labels, np.log(probabilities), rotations[:_LOOPED], centers[:_LOOPED])
     loop_ms = 1000 * (time.perf_counter() - begin) * num_particles / _LOOPED
     return {
+        "what": "image",
         "particles": num_particles,
         "points": num_points,
         "volume ms": volume_ms,
@@ -96,6 +106,65 @@ def _row(num_particles: int, num_points: int) -> dict:
         "loop ms": loop_ms,
         "x loop": loop_ms / scores_ms,
     }
+
+
+def _whole_frame() -> dict:
+    """Follow a drive with the filter's own settings: 1000 particles, 5000 points, all visible."""
+    config, noise, rng = SequenceConfig(), OdometryNoise(), np.random.default_rng(0)
+    poses = [Rigid3d([1, 0, 0, 0], [0, 0, -0.1 * k]) for k in range(NUM_FRAMES)]
+    scene_map = make_map(config.likelihood.max_points, poses)
+    frames = []
+    for k, pose in enumerate(poses):
+        moved = disturbed(pose @ poses[k - 1].inverse(), noise, rng) if k else None
+        query = ImageData(f"{k}.png", Path(f"{k}.png"), "", CAMERA, pose)
+        frames.append(Frame(query, labels_seen(scene_map, pose), moved, noise))
+    seconds, errors_m = _follow(Tracker(scene_map, None, config, 0, "cpu"), frames)
+    frame_ms = 1000 * float(np.median(seconds))
+    return {
+        "what": "whole frame",
+        "particles": config.filter.num_particles,
+        "points": len(scene_map.points3D),
+        "frame ms": frame_ms,
+        "frames/s": 1000 / frame_ms,
+        "error m": float(np.median(errors_m)),
+    }
+
+
+def _follow(tracker: Tracker, frames: list[Frame]) -> tuple[list[float], list[float]]:
+    """Seconds of CPU time of each frame after the first, which begins with more particles, and the errors of all."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        seconds, errors_m = [], []
+        for k, frame in enumerate(frames):
+            begin = time.process_time()
+            step = tracker.advance(frame, k, len(frames))
+            seconds.append(time.process_time() - begin)
+            errors_m.append(float(np.linalg.norm(step.estimate.center() - frame.query.cam_from_world.center())))
+        return seconds[1:], errors_m
+    finally:
+        torch.set_num_threads(threads)
+
+
+def make_map(num_points: int, poses: list[Rigid3d], seed: int = 0) -> SceneMap:
+    """Labelled points before a drive, visible from all of it."""
+    rng = np.random.default_rng(seed)
+    points = rng.uniform((-10, -5, 6), (10, 5, 40), (num_points, 3))
+    images = tuple(ImageData(f"ref/{k}.png", Path(f"{k}.png"), "ref", CAMERA, pose) for k, pose in enumerate(poses))
+    facing = np.tile([0.0, 0.0, -1.0], (num_points, 1))
+    ones = np.ones(num_points)
+    visibility = PointVisibility(facing, 2 * ones, 0.1 * ones, 100 * ones)
+    labels = PointLabels(rng.integers(0, NUM_LABELS, num_points), ones, NUM_LABELS, "bench")
+    none = Observations(np.zeros(0), np.zeros(0), np.zeros((0, 2)))
+    return SceneMap(points, np.zeros((num_points, 3)), images, none, visibility=visibility, labels=labels)
+
+
+def labels_seen(scene_map: SceneMap, pose: Rigid3d, cell: int = 8) -> LabelMap:
+    """An image of which every cell has the label of the point that projects nearest."""
+    tree = cKDTree(CAMERA.project(pose.apply(scene_map.points3D)))
+    across, down = np.meshgrid(np.arange(0, CAMERA.width, cell), np.arange(0, CAMERA.height, cell))
+    nearest = tree.query(np.stack([across, down], -1) + cell / 2)[1]
+    return LabelMap(np.kron(scene_map.labels.labels[nearest], np.ones((cell, cell), np.uint16)), NUM_LABELS, "bench")
 
 
 def _median_ms(call) -> float:
