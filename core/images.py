@@ -84,20 +84,22 @@ def _is_cut_off(data: bytes) -> bool:
 
 
 def read_labels(path: str | Path) -> Array:
-    """Read a label PNG, 8 or 16 bit with one channel, as (H, W) u16; of a PNG with a palette the indices."""
+    """Read a label PNG, of up to 16 bit with one channel, as (H, W) u16; of a PNG with a palette the indices."""
     path = Path(path)
-    labels = _decode(_without_palette(_read_bytes(path)), cv2.IMREAD_UNCHANGED)
+    data = _read_bytes(path)
+    labels = _decode(_without_palette(data), cv2.IMREAD_UNCHANGED)
     if labels is None or labels.ndim != 2 or labels.dtype not in (np.uint8, np.uint16):
         raise ImageError(f"{path}: expected a label image with one channel of 8 or 16 bit")
-    return labels.astype(np.uint16)
+    few_bits = data[:4] == b"\x89PNG" and data[24] < 8  # OpenCV spreads such values over 0 to 255
+    return labels.astype(np.uint16) // (255 // (2 ** data[24] - 1) if few_bits else 1)
 
 
 def _without_palette(data: bytes) -> bytes:
-    """A PNG with 8 bit palette indices as a grey one, whose values are the indices; anything else as it is.
+    """A PNG with palette indices as a grey one, whose values are the indices; anything else as it is.
 
     The pixels of both are stored alike; only the head and the palette differ. OpenCV gives colours, never indices.
     """
-    if data[:4] != b"\x89PNG" or data[24:26] != b"\x08\x03":
+    if data[:4] != b"\x89PNG" or data[25:26] != b"\x03":
         return data
     head = b"IHDR" + data[16:25] + b"\x00" + data[26:29]
     parts = [data[:12], head, zlib.crc32(head).to_bytes(4, "big")]

@@ -13,16 +13,22 @@ from core.engine.network import ConvBN, NetworkOutput, OriginalBase, OriginalBot
 
 
 class InferenceNetwork(nn.Module):
-    """Logits (N, K, h, w) f32 of a PSPNet. Exact: the network itself. Fast: ``FastNetwork`` in the device's number format."""
+    """Logits (N, K, h, w) f32 of a network. Exact: the network itself. Fast: in the device's number format, where it counts
+    less; of a PSPNet ``FastNetwork``.
+    """
 
-    def __init__(self, network: PSPNet, compute: ComputeConfig) -> None:
+    def __init__(self, network: nn.Module, compute: ComputeConfig) -> None:
         super().__init__()
         self.compute = compute
-        self.network = network if compute.precision == "exact" else FastNetwork(fold_batchnorm(network), compute.dtype)
+        fast = compute.precision == "fast"
+        self.network = FastNetwork(fold_batchnorm(network), compute.dtype) if fast and isinstance(network, PSPNet) else network
         self.network.eval().to(compute.device)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.network(x).logits
+        if isinstance(self.network, PSPNet | FastNetwork):
+            return self.network(x).logits
+        with torch.autocast(self.compute.device, self.compute.dtype, enabled=self.compute.dtype != torch.float32):
+            return self.network(x).logits
 
 
 class FastNetwork(nn.Module):

@@ -12,6 +12,7 @@ import numpy as np
 from core.engine.dataset import PairData, View
 from core.engine.season_data import split
 from core.engine.segmenter import load_segmenter
+from core.engine.weight_folders import MOVING_NAMES
 from core.errors import InputError
 from core.geometry import Array
 from core.records import LabelMap, LabelStatistics, Progress, setting
@@ -19,12 +20,6 @@ from core.scene.label_statistics import label_statistics_path, save_label_statis
 
 Segment = Callable[[Array], LabelMap]
 
-# What moves, by the names of the Cityscapes and Mapillary Vistas classes: 8 of 19 (PAPER 2.6), 17 of 66.
-_MOVING = (
-    "person, rider, car, truck, bus, train, motorcycle, bicycle, bird, ground animal, bicyclist, motorcyclist, other rider, "
-    "boat, caravan, on rails, other vehicle, trailer, wheeled slow"
-)
-MOVING_NAMES = frozenset(_MOVING.split(", "))
 _RUN_PAIRS = 100
 
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from resources import MODELS
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.engine.device import ComputeConfig, choose_device, is_out_of_memory
+from core.engine.dinov2_vocabulary import is_vocabulary, load_vocabulary
 from core.engine.inference import InferenceNetwork
-from core.engine.network import PSPNet
+from core.engine.label_folder import is_label_folder, open_label_folder
 from core.engine.tiling import Axis, blend_matrix, classify_tiles, crop_axis, nearest_positions, resized_size, smoothed
 from core.engine.weights import NetworkInfo, Preprocessing, load_network
 from core.errors import InputError, WeightsError
@@ -30,15 +32,46 @@ def available_weights() -> dict[str, Path]:
     return {path.stem: path for path in sorted(MODELS.glob("*.safetensors")) if not path.stem.endswith(".labels")}
 
 
-def load_segmenter(weights: str | Path, device: str = "auto", precision: str = "fast") -> Segmenter:
-    """Load a shipped network by name, or any weight file or folder of a run by path.
+class AnySegmenter(Protocol):
+    """What labels images: a network, or something else in its place. ``info`` has its ``path`` and ``sha256``."""
+
+    @property
+    def vocabulary(self) -> str: ...
+
+    @property
+    def num_labels(self) -> int: ...
+
+    @property
+    def names(self) -> tuple[str, ...] | None: ...
+
+    @property
+    def info(self) -> Any: ...
+
+    def segment(self, image: Array, source: Path | None = None) -> LabelMap:
+        """Label every pixel of an RGB image (H, W, 3) u8; ``source``: the file that it was read from, for who asks."""
+        ...
+
+
+def load_segmenter(weights: str | Path, device: str = "auto", precision: str = "fast") -> AnySegmenter:
+    """Load a shipped network by name; or by path a weight file, a run's folder, a vocabulary or a folder of label images.
 
     ``precision`` "exact": f32; "fast": the quickest format of the device, for at least 99 % of the same labels.
     Raises WeightsError for unknown names and files that do not fit, InputError for devices that are not there.
     """
     compute = choose_device(device, precision)
-    network, info = load_network(find_weights(weights))
+    path = find_weights(weights)
+    if is_label_folder(path):
+        return open_label_folder(path)
+    network, info = load_vocabulary(path) if is_vocabulary(path) else load_network(path)
     return Segmenter(network, info, compute)
+
+
+def info_of(weights: str | Path) -> Any:
+    """What ``load_segmenter`` knows of a network, a vocabulary or a label folder. Raises as it does."""
+    path = find_weights(weights)
+    if is_label_folder(path):
+        return open_label_folder(path).info
+    return (load_vocabulary(path) if is_vocabulary(path) else load_network(path))[1]
 
 
 def find_weights(weights: str | Path) -> Path:
@@ -68,7 +101,7 @@ class CropPlan:
 class Segmenter:
     """One network on one device. ``names``: one a label, or None."""
 
-    def __init__(self, network: PSPNet, info: NetworkInfo, compute: ComputeConfig) -> None:
+    def __init__(self, network: nn.Module, info: NetworkInfo, compute: ComputeConfig) -> None:
         self.info = info
         self.compute = compute
         self._network = InferenceNetwork(network, compute)
@@ -94,11 +127,11 @@ class Segmenter:
     def precision(self) -> str:
         return self.compute.precision
 
-    def segment(self, image: Array) -> LabelMap:
-        """Label every pixel of an RGB image (H, W, 3) u8."""
-        return finish(self.segment_steps(image))
+    def segment(self, image: Array, source: Path | None = None) -> LabelMap:
+        """Label every pixel of an RGB image (H, W, 3) u8; a network does not ask for its ``source``."""
+        return finish(self.segment_steps(image, source))
 
-    def segment_steps(self, image: Array) -> Generator[Progress, None, LabelMap]:
+    def segment_steps(self, image: Array, source: Path | None = None) -> Generator[Progress, None, LabelMap]:
         """As ``segment``, one step a batch of crops and then one a band of rows; returns the LabelMap."""
         _check_image(image)
         height, width = image.shape[:2]

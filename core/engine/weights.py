@@ -12,14 +12,16 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from core.engine.network import PSPNet, PSPNetConfig, official_config
-from core.engine.weight_folders import weight_file
+from core.engine.weight_folders import EXPORTED_WEIGHTS, SNAPSHOT_PREFIX, weight_file
 from core.errors import WeightsError
 from core.images import write_atomic
+from core.world.classes import CLASS_NAMES
 
 FORMAT = "fgsn-network-1"
+VOCABULARY_FORMAT = "fgsn-dinov2-vocabulary-1"  # written by core.engine.dinov2_vocabulary
 BASE_NAMES = {"final.conv6.": "conv6.", "aux.conv6_1.": "conv6_1."}  # base networks name the classifiers differently
 
 
@@ -84,7 +86,7 @@ class NetworkInfo:
     vocabulary: str
     num_labels: int
     preprocessing: Preprocessing
-    config: PSPNetConfig
+    config: Any  # PSPNetConfig, or what else knows its num_labels and output_stride
     names: tuple[str, ...] | None = None
     path: Path | None = None
     sha256: str = ""
@@ -103,19 +105,35 @@ def load_network(path: str | Path) -> tuple[PSPNet, NetworkInfo]:
     """Load a network in eval mode on the CPU, f32, from a bare official ``.pth``, a ``.safetensors`` file or a run's folder.
 
     The official files say nothing about themselves: the number of labels and the base come from the weights, the
-    vocabulary is the file's stem. Raises FileNotFoundError, or WeightsError that says what does not fit.
+    vocabulary is the file's stem, or its folder's name where the published code chose the file's; 19 labels are the
+    Cityscapes classes, as there. Raises FileNotFoundError, or WeightsError that says what does not fit.
     """
     path = weight_file(Path(path))
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such weight file")
-    state, metadata = _read_safetensors(path) if path.suffix == ".safetensors" else (_read_pth(path), _beside(path))
+    state, metadata = read_state(path)
+    if VOCABULARY_FORMAT in metadata:
+        raise WeightsError(
+            f"{path}: a vocabulary of a DINOv2 backbone, which segments but learns no further; expected a PSPNet"
+        )
     state = {_official_name(name): tensor for name, tensor in state.items()}
-    info = _read_info(path, metadata[FORMAT]) if FORMAT in metadata else _official_info(path, state)
+    info = read_info(path, metadata[FORMAT]) if FORMAT in metadata else _official_info(path, state)
     with torch.device("meta"):
         network = PSPNet(info.config)
-    _check_state(path, network, state)
+    check_state(path, network, state)
     network.load_state_dict(_complete(network, state), assign=True)
-    return network.eval(), replace(info, path=path, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    return network.eval(), replace(info, path=path, sha256=file_sha256(path))
+
+
+def file_sha256(path: Path) -> str:
+    """The file's SHA-256 in hexadecimal, read piece by piece."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read tensors by name and the file's metadata, on the CPU. Raises FileNotFoundError or WeightsError."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such weight file")
+    return _read_safetensors(path) if path.suffix == ".safetensors" else (_read_pth(path), _beside(path))
 
 
 def save_network(path: str | Path, network: PSPNet, info: NetworkInfo, dtype: torch.dtype = torch.float32) -> None:
@@ -189,14 +207,26 @@ def _official_info(path: Path, state: dict[str, Tensor]) -> NetworkInfo:
     num_labels = len(classifier)
     if not 1 <= num_labels <= 65535:
         raise WeightsError(f"{path}: conv6.weight has {num_labels} labels, expected 1 to 65535")
-    config = official_config(num_labels, base)
-    return NetworkInfo(vocabulary=path.stem, num_labels=num_labels, preprocessing=Preprocessing(), config=config)
+    return NetworkInfo(
+        vocabulary=_official_vocabulary(path),
+        num_labels=num_labels,
+        preprocessing=Preprocessing(),
+        config=official_config(num_labels, base),
+        names=CLASS_NAMES if num_labels == len(CLASS_NAMES) else None,
+    )
 
 
-def _read_info(path: Path, description: str) -> NetworkInfo:
+def _official_vocabulary(path: Path) -> str:
+    """The file's stem; of exports and snapshots, whose names are alike in every folder, the folder's name."""
+    chosen = path.name == EXPORTED_WEIGHTS or path.name.startswith(SNAPSHOT_PREFIX)
+    return (path.resolve().parent.name or path.stem) if chosen else path.stem
+
+
+def read_info(path: Path, description: str, config_kind: type = PSPNetConfig) -> NetworkInfo:
+    """Read what ``described`` wrote, its config as a ``config_kind``. Raises WeightsError."""
     try:
         sections = json.loads(description)
-        config = _record(PSPNetConfig, sections["config"])
+        config = _record(config_kind, sections["config"])
         preprocessing = _record(Preprocessing, sections["preprocessing"])
         labels = sections["labels"]
         names = labels["names"] and tuple(labels["names"])
@@ -218,7 +248,8 @@ def _record(kind: type, values: dict[str, Any]) -> Any:
     return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 
 
-def _check_state(path: Path, network: PSPNet, state: dict[str, Tensor]) -> None:
+def check_state(path: Path, network: nn.Module, state: dict[str, Tensor], kind: str = "PSPNet") -> None:
+    """Raise WeightsError where names, shapes or values of the tensors are not those of a network of this ``kind``."""
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     missing = [name for name in expected if name not in state and not name.endswith("num_batches_tracked")]
     unknown = [name for name in state if name not in expected]
@@ -231,7 +262,7 @@ def _check_state(path: Path, network: PSPNet, state: dict[str, Tensor]) -> None:
     parts += [f"{len(wrong)} have the wrong shape: {_some(wrong)}"] * bool(wrong)
     parts += [f"{len(unknown)} keys are unknown: {_some(unknown)}"] * bool(unknown)
     if parts:
-        raise WeightsError(f"{path}: does not fit this PSPNet; " + "; ".join(parts))
+        raise WeightsError(f"{path}: does not fit this {kind}; " + "; ".join(parts))
     _check_values(path, state)
 
 

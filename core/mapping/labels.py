@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -17,12 +18,12 @@ from core.steps import finish
 class Segments(Protocol):
     """What is asked of a segmenter."""
 
-    def segment(self, image: Array) -> LabelMap: ...
+    def segment(self, image: Array, source: Path | None = None) -> LabelMap: ...
 
 
 def segment_points(scene_map: SceneMap, segmenter: Segments) -> Generator[Progress, None, PointLabels]:
     """Segment every image of the map and let the points vote, as ``label_map_steps`` does."""
-    return label_map_steps(scene_map, lambda image: segmenter.segment(read_image(image.path)))
+    return label_map_steps(scene_map, lambda image: segmenter.segment(read_image(image.path), image.path))
 
 
 def label_map(scene_map: SceneMap, labels: Callable[[ImageData], LabelMap] | Iterable[LabelMap]) -> PointLabels:
