@@ -77,9 +77,23 @@ def read_model(path: str | Path) -> ColmapModel:
     if suffix is None:
         raise SceneError(f"{path}: no COLMAP model here, expected cameras, images and points3D as .bin or .txt")
     model = read_binary_model(path) if suffix == ".bin" else read_text_model(path)
-    model = replace(model, images={i: replace(image, name=inside(image.name)) for i, image in model.images.items()})
+    model = replace(model, images=_inside(model.images))
     _check_references(model, path, suffix)
     return model
+
+
+def read_images(path: str | Path) -> dict[int, ColmapImage]:
+    """Read only the images of a model; raises as ``read_model`` does."""
+    from core.scene.colmap_binary import read_binary_images
+    from core.scene.colmap_text import read_text_images
+
+    path = Path(path)
+    return _inside(read_binary_images(path) if model_suffix(path) == ".bin" else read_text_images(path))
+
+
+def _inside(images: dict[int, ColmapImage]) -> dict[int, ColmapImage]:
+    """The images with names that stay in their folder, '/' between the parts, whatever system wrote them."""
+    return {image_id: replace(image, name=inside(image.name)) for image_id, image in images.items()}
 
 
 def _check_references(model: ColmapModel, path: Path, suffix: str) -> None:
@@ -109,7 +123,7 @@ def pose_from_colmap(numbers: Sequence[float] | Array, where: str) -> Rigid3d:
     """The pose of qw qx qy qz tx ty tz; SceneError, led by ``where``, when they are none or no unit quaternion."""
     qvec, tvec = np.asarray(numbers[:4], np.float64), np.asarray(numbers[4:], np.float64)
     length = float(np.linalg.norm(qvec))
-    if np.isfinite(length) and abs(length - 1) > _UNIT_TOLERANCE:
+    if 0 < length < np.inf and abs(length - 1) > _UNIT_TOLERANCE:
         raise SceneError(f"{where}: the quaternion has length {length:.6g}, expected 1")
     try:
         return Rigid3d(qvec, tvec)

@@ -82,10 +82,15 @@ class _Bytes:
             raise SceneError(f"{self.path}: corrupt, {extra} bytes follow the {count} {what} that the header counts")
 
 
+def read_binary_images(path: Path) -> dict[int, ColmapImage]:
+    """Read images.bin alone."""
+    return _read_images(_Bytes(path / "images.bin"))
+
+
 def read_binary_model(path: Path) -> ColmapModel:
     """Read cameras.bin, images.bin and points3D.bin; every length is checked against the file's size."""
     cameras = _read_cameras(_Bytes(path / "cameras.bin"))
-    images = _read_images(_Bytes(path / "images.bin"))
+    images = read_binary_images(path)
     return ColmapModel(cameras, images, *_read_points(_Bytes(path / "points3D.bin")))
 
 

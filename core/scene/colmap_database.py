@@ -56,6 +56,12 @@ class ColmapDatabase:
         return tuple(self._ids)
 
     @property
+    def described(self) -> frozenset[str]:
+        """The images that have descriptors."""
+        ids = {image_id for (image_id,) in self._rows("SELECT image_id FROM descriptors WHERE rows > 0")}
+        return frozenset(name for name, image_id in self._ids.items() if image_id in ids)
+
+    @property
     def extractor(self) -> str:
         """What made the descriptors. Raises SceneError where they are of several makers or of none that is known."""
         columns = {row[1] for row in self._rows("PRAGMA table_info(descriptors)")}

@@ -39,7 +39,7 @@ def numbers(tokens: list[str], dtype: type, where: str) -> Array:
 def read_text_model(path: Path) -> ColmapModel:
     """Read cameras.txt, images.txt and points3D.txt."""
     cameras = dict(_camera(where, line) for where, line in text_lines(path / "cameras.txt") if line)
-    return ColmapModel(cameras, _read_images(path / "images.txt"), *_read_points(path / "points3D.txt"))
+    return ColmapModel(cameras, read_text_images(path), *_read_points(path / "points3D.txt"))
 
 
 def parse_camera(tokens: list[str], where: str) -> Camera:
@@ -64,9 +64,9 @@ def _camera(where: str, line: str) -> tuple[int, Camera]:
     return int(numbers(tokens[:1], np.int64, where)[0]), parse_camera(tokens[1:], where)
 
 
-def _read_images(path: Path) -> dict[int, ColmapImage]:
-    """Every image has two lines, the second of which may be empty."""
-    images = {}
+def read_text_images(path: Path) -> dict[int, ColmapImage]:
+    """Read images.txt of a folder alone: every image has two lines, the second of which may be empty."""
+    images, path = {}, path / "images.txt"
     lines = text_lines(path)
     for where, line in lines:
         if not line:

@@ -85,7 +85,7 @@ class DatabaseFeatures:
     def __init__(self, database: ColmapDatabase) -> None:
         self.path, self.extractor = database.path, database.extractor
         self.keypoints, self.descriptors = database.keypoints, database.descriptors
-        self._names = frozenset(database.names)
+        self._names = database.described
 
     def __contains__(self, name: str) -> bool:
         return name in self._names

@@ -96,11 +96,17 @@ def _maker(module: str, name: str) -> Callable[..., Any]:
         return lambda *_: {}
     if module in _COLMAP_MODULES and name in _COLMAP:
         return lambda *_: _Object()
-    if module in _BUILTINS and name in ("bytes", "set"):  # old pickles make empty bytes and sets by a call
-        return lambda *given: (b"" if name == "bytes" else set(_of(given[0], list))) if len(given) < 2 else _refuse(name)
+    if module in _BUILTINS and name in _CALLED:  # old pickles make sets and empty bytes by a call
+        return _CALLED[name]
     if f"{module}.{name}" in _ONLY_NAMED:
         return lambda *_: _refuse(f"a call of {module}.{name}")
     return _refuse(f"{module}.{name}")
+
+
+_CALLED: dict[str, Callable[..., Any]] = {
+    "bytes": lambda *given: _refuse("a call of bytes") if given else b"",
+    "set": lambda items: set(_of(items, list)),
+}
 
 
 def _refuse(what: str) -> Any:

@@ -13,6 +13,7 @@ from core.records import ImageData, Progress, Scene, SceneMap
 from core.scene.colmap import MODEL_PARTS, condition_of, model_suffix
 from core.scene.layouts import LAYOUTS, Layout
 from core.scene.map_file import MAP_FILE, image_root_hint, load_map_with_notes, with_image_root
+from core.scene.model_database import with_database
 from core.scene.scene_table import SCENE_FILE, SceneTable
 from core.steps import finish
 
@@ -104,7 +105,8 @@ def _read_named_layout(table: SceneTable) -> Generator[Progress, None, Scene]:
 def _read_model_folder(path: Path) -> Generator[Progress, None, Scene]:
     model = find_model(path)
     yield Progress(f"Reading the COLMAP model {model}")
-    return _open_model(path, model)
+    scene = _open_model(path, model)
+    return (yield from with_database(scene, model, _find_image_root(path, model, scene.map)))
 
 
 def _read_image_folder(path: Path) -> Generator[Progress, None, Scene]:
