@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.records import Progress, Scene
+from core.scene import aachen, cmu_seasons, nvm_scene, robotcar_seasons
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,4 +24,22 @@ class Layout:
     read: Callable[[Path], Generator[Progress, None, Scene]]
 
 
-LAYOUTS: tuple[Layout, ...] = ()
+LAYOUTS: tuple[Layout, ...] = (
+    Layout(
+        "Extended CMU Seasons",
+        "a slice of Extended CMU Seasons (database/, query/, sparse/ and lists) or the folder of its slices",
+        cmu_seasons.recognise_extended,
+        cmu_seasons.read_extended,
+    ),
+    Layout(
+        "CMU Seasons", "CMU Seasons (3D-models/, query_lists/)", cmu_seasons.recognise_rectified, cmu_seasons.read_rectified
+    ),
+    Layout(
+        "RobotCar Seasons",
+        "RobotCar Seasons (images/, intrinsics/, 3D-models/)",
+        robotcar_seasons.recognise,
+        robotcar_seasons.read,
+    ),
+    Layout("Aachen", "Aachen Day-Night (3D-models/, queries/, images_upright/)", aachen.recognise, aachen.read),
+    Layout("NVM model", "an NVM file", nvm_scene.recognise, nvm_scene.read),
+)
