@@ -15,10 +15,10 @@ from core.evaluation.journal import append_journal, read_journal
 from core.evaluation.paper import paper_recall
 from core.evaluation.results import RESULT_KEYS, read_queries_of_result, write_results
 from core.evaluation.rows import QueryRow, row_from_json, row_to_json
-from core.evaluation.submission import write_submission
 from core.evaluation.summary import CHANGED, rows_by_kind, rows_by_scene, table_text
 from core.geometry import Rigid3d
 from core.scene.list_files import read_poses
+from core.scene.submission import write_submission
 
 
 def row(query="snow/0.jpg", error=(0.1, 1.0), method="p3p", labels="", **changes):

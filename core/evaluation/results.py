@@ -13,9 +13,9 @@ from typing import Any
 
 from core.errors import InputError
 from core.evaluation.rows import QueryRow, row_from_json, row_to_json
-from core.evaluation.submission import write_submission
 from core.evaluation.summary import TableRow, rows_by_kind, rows_by_scene
 from core.images import write_atomic
+from core.scene.submission import write_submission
 
 RESULT = "result.json"
 RESULT_KEYS = (
