@@ -16,9 +16,11 @@ from pathlib import Path
 
 from core.errors import InputError
 from fgsn_viewer.cli_consistency import add_consistency_commands
-from fgsn_viewer.cli_evaluation import add_evaluation_commands
+from fgsn_viewer.cli_evaluation import ODOMETRY_HELP, add_evaluation_commands
+from fgsn_viewer.cli_settings import CommandParser, add_localizer_settings
 from fgsn_viewer.cli_training import add_training_commands
 from fgsn_viewer.cli_values import non_negative_float, parse_size, positive_float, positive_int, seed_number
+from fgsn_viewer.cli_weights import add_weights_commands
 from resources import DEFAULT_WEIGHTS
 
 
@@ -62,7 +64,7 @@ def run_command(options: argparse.Namespace) -> int:
 
 def build_parser() -> tuple[argparse.ArgumentParser, frozenset[str]]:
     """Return the parser and the names of its commands."""
-    parser = argparse.ArgumentParser(prog="fgsn-viewer", description="See why long-term visual localization fails.")
+    parser = CommandParser(prog="fgsn-viewer", description="See why long-term visual localization fails.")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--json", action="store_true", help="JSON lines on stdout")
@@ -80,6 +82,7 @@ def build_parser() -> tuple[argparse.ArgumentParser, frozenset[str]]:
     add_consistency_commands(command)
     _add_localizer_commands(command)
     add_evaluation_commands(command)
+    add_weights_commands(command)
     return parser, frozenset(subparsers.choices)
 
 
@@ -149,18 +152,6 @@ def _add_localizer_commands(command) -> None:
     localize.add_argument(
         "--weights", help="network that labels the queries (default: what the scene asks for); says how many keep their label"
     )
-    localize.add_argument("--window", type=positive_int, default=1, metavar="PX", help="ssmc: look for the label this far")
-    sources = ("auto", "given", "estimated", "oracle")
-    localize.add_argument(
-        "--prior", default="auto", choices=sources, help="gsmc: where gravity and height come from; oracle: the true pose"
-    )
-    noise = {"type": non_negative_float, "default": 0.0}
-    localize.add_argument(
-        "--odometry",
-        default="simulated",
-        choices=("simulated", "none"),
-        help="pfsl: motion between queries; simulated: the true one with noise, where scenes have none (default: %(default)s)",
-    )
-    localize.add_argument("--gravity-noise", **noise, metavar="DEG", help="error added to the oracle's gravity")
-    localize.add_argument("--height-noise", **noise, metavar="M", help="error added to the oracle's height")
+    localize.add_argument("--odometry", default="auto", metavar="WHAT", help=ODOMETRY_HELP)
+    add_localizer_settings(localize)
     localize.add_argument("--seed", type=seed_number, default=0)

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from fgsn_viewer.cli_settings import add_localizer_settings
 from fgsn_viewer.cli_values import non_negative_float, positive_int, seed_number
 
 MODULE = "commands_evaluation"
+ODOMETRY_HELP = (
+    "pfsl: how the camera moved between queries: a file of measured odometry; simulated: the true motion with noise; none; "
+    "auto: the scene's own file, else simulated (default: %(default)s)"
+)
 
 
 def add_evaluation_commands(command) -> None:
@@ -19,12 +24,7 @@ def add_evaluation_commands(command) -> None:
     )
     evaluate.add_argument("--weights", nargs="+", default=[], metavar="W", help="networks: shipped names or files")
     evaluate.add_argument("--conditions", nargs="+", default=[], metavar="C", help="only queries of these conditions")
-    evaluate.add_argument(
-        "--odometry",
-        default="simulated",
-        choices=("simulated", "none"),
-        help="pfsl: motion between queries; simulated: the true one with noise (default: %(default)s)",
-    )
+    evaluate.add_argument("--odometry", default="auto", metavar="WHAT", help=ODOMETRY_HELP)
     evaluate.add_argument(
         "--start-error",
         type=non_negative_float,
@@ -39,3 +39,4 @@ def add_evaluation_commands(command) -> None:
     evaluate.add_argument("--pose-names", default="full", choices=("full", "basename", "camera"), help="in the lists of poses")
     evaluate.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
     evaluate.add_argument("--seed", type=seed_number, default=0)
+    add_localizer_settings(evaluate)

@@ -10,8 +10,9 @@ import sys
 import time
 from collections.abc import Generator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from core.errors import InputError
 from core.geometry import Array
@@ -19,11 +20,9 @@ from core.images import IMAGE_SUFFIXES, read_image, write_image
 from core.records import ImageData, LabelMap, Localization, PointLabels, Progress, Scene
 from core.scene.scene import open_scene
 from core.steps import finish
+from fgsn_viewer.cli_settings import localizer_config
 from fgsn_viewer.virtual_display import ensure_display, has_display
 from resources import DEFAULT_WEIGHTS, DEMO
-
-if TYPE_CHECKING:
-    from core.localizer.pipeline import LocalizerConfig
 
 
 def view(options: argparse.Namespace) -> int:
@@ -116,12 +115,16 @@ def label(options: argparse.Namespace) -> int:
 
 
 def segment(options: argparse.Namespace) -> int:
+    from core.engine.label_folder import write_description
+
     outputs = label_files(find_images(options.images), options.out)
     segmenter = segmenter_for(options)
     for number, (path, out) in enumerate(outputs.items()):
         started = time.perf_counter()
-        labels = segmenter.segment(read_image(path))
+        labels = segmenter.segment(read_image(path), path)
         write_image(out, labels.labels)
+        if not number:
+            write_description(options.out, labels)  # so that the folder can stand in for the network
         row = {
             "image": str(path),
             "labels": str(out),
@@ -209,12 +212,14 @@ def localize(options: argparse.Namespace) -> int:
 
         return localize_in_sequences(options, scene, labelled, queries)
     scene_map = scene.map if labelled is None else labelled.scene_map
-    config = localizer_config(options)
+    config = localizer_config(options, options.method)
     estimate = localize_or_raise if options.query else localize_or_refuse
-    labels = {} if labelled is None else {"segment": labelled.segment, "statistics": labelled.statistics}
+    labels = {} if labelled is None else {"statistics": labelled.statistics}
     labels["retriever"] = drain(retriever_if_used(scene_map, config.retrieval, options.seed), options)
     done = []
     for number, query in enumerate(queries):
+        if labelled is not None:
+            labels["segment"] = partial(labelled.segment, source=query.path)
         localization = finish(estimate(query, scene_map, config, options.seed, **labels))
         done.append(localization)
         row = localization_row(localization)
@@ -232,15 +237,15 @@ class Labelled:
     """A scene whose points and queries are labelled by one network."""
 
     def __init__(self, scene: Scene, segmenter: Any) -> None:
-        from core.scene.label_statistics import find_label_statistics
+        from core.engine.weight_folders import statistics_of
 
         self.scene_map = replace(scene.map, labels=labels_of_points(scene, segmenter.vocabulary))
-        self.statistics = find_label_statistics(segmenter.info.path)
+        self.statistics = statistics_of(segmenter.info)
         self._segmenter = segmenter
         self._last: LabelMap | None = None
 
-    def segment(self, image: Array) -> LabelMap:
-        self._last = self._segmenter.segment(image)
+    def segment(self, image: Array, source: Path | None = None) -> LabelMap:
+        self._last = self._segmenter.segment(image, source)
         return self._last
 
     def agreement(self, localization: Localization) -> float | None:
@@ -250,19 +255,6 @@ class Labelled:
             return None
         same = self._last.at(matches.points2D) == self.scene_map.labels.labels[matches.point_ids]
         return round(float(same.mean()), 4)
-
-
-def localizer_config(options: argparse.Namespace) -> LocalizerConfig:
-    """The settings that `localize` offers."""
-    from core.localizer.gravity import PriorConfig
-    from core.localizer.pipeline import LocalizerConfig
-    from core.localizer.ssmc import SsmcConfig
-
-    noise = {"gravity_noise_deg": options.gravity_noise, "height_noise_m": options.height_noise}
-    if options.prior != "oracle" and any(noise.values()):
-        raise InputError("--gravity-noise and --height-noise are errors of the oracle; they need --prior oracle")
-    prior = PriorConfig(source=options.prior, **noise)
-    return LocalizerConfig(method=options.method, prior=prior, ssmc=SsmcConfig(window_px=options.window))
 
 
 def find_image(scene: Scene, name: str) -> ImageData:

@@ -12,6 +12,7 @@ from typing import Any
 from core.errors import InputError
 from core.records import Progress
 from core.steps import finish
+from fgsn_viewer.cli_settings import localizer_config
 from fgsn_viewer.commands import progress, say, write
 
 BROKEN = 3
@@ -29,30 +30,25 @@ class NetworkLabels:
 
     def __call__(self) -> Any:
         from core.engine.segmenter import load_segmenter
+        from core.engine.weight_folders import statistics_of
         from core.evaluation.job import LabelSource
         from core.images import read_image
 
         segmenter = load_segmenter(self.weights, device=self.device, precision=_DEVICE_PRECISION)
-        return LabelSource(lambda image: segmenter.segment(read_image(image.path)), statistics_of(segmenter.info.path))
+        return LabelSource(lambda image: segmenter.segment(read_image(image.path), image.path), statistics_of(segmenter.info))
 
 
 def labelling_of(weights: str, device: str = "auto") -> Any:
     """The Labelling of a network; its name is the shipped name or the file's stem. Raises WeightsError."""
     from core.engine.segmenter import load_segmenter
+    from core.engine.weight_folders import statistics_of
     from core.evaluation.job import Labelling, digest
 
     segmenter = load_segmenter(weights, device=device, precision=_DEVICE_PRECISION)
-    info, statistics = segmenter.info, statistics_of(segmenter.info.path)
+    info, statistics = segmenter.info, statistics_of(segmenter.info)
     known = [] if statistics is None else [statistics.joint.tobytes(), statistics.stationary.tobytes()]
     identity = digest(info.sha256, segmenter.precision, segmenter.device, *known)
     return Labelling(Path(weights).stem, info.vocabulary, info.num_labels, identity, NetworkLabels(str(weights), device))
-
-
-def statistics_of(weights: Path | None) -> Any:
-    """The label statistics that lie beside a weight file, or None."""
-    from core.scene.label_statistics import find_label_statistics
-
-    return None if weights is None else find_label_statistics(weights)
 
 
 def evaluate(options: argparse.Namespace) -> int:
@@ -60,11 +56,10 @@ def evaluate(options: argparse.Namespace) -> int:
     from core.evaluation.results import read_queries_of_result
     from core.evaluation.runner import Workers
     from core.evaluation.runner import evaluate as evaluate_steps
-    from core.localizer.pipeline import LocalizerConfig
 
     before = None if options.compare is None else read_queries_of_result(options.compare)
-    variants = make_variants(options.methods, [Path(weights).stem for weights in options.weights], LocalizerConfig())
-    variants = tuple(replace(one, odometry=options.odometry, start_error_m=options.start_error) for one in variants)
+    variants = make_variants(options.methods, [Path(weights).stem for weights in options.weights], localizer_config(options))
+    variants = tuple(replace(one, odometry=_odometry(options.odometry), start_error_m=options.start_error) for one in variants)
     labellings = [labelling_of(weights, options.device) for weights in options.weights]
     _require_different(labellings)
     scenes = tuple(path.resolve() for path in options.scenes)
@@ -77,6 +72,17 @@ def evaluate(options: argparse.Namespace) -> int:
     finish(write_evaluation(out, found, job, options.pose_names))
     _tell(options, out, found)
     return 0 if before is None else _compare(options, before, found.rows)
+
+
+def _odometry(kind: str) -> str:
+    """What `--odometry` names: a word, or a file by its full path, as other processes need it. Raises SceneError."""
+    from core.evaluation.motion import KINDS
+    from core.scene.odometry import read_odometry
+
+    if kind in KINDS:
+        return kind
+    read_odometry(kind)  # a file that cannot be read is told before hours of work
+    return str(Path(kind).resolve())
 
 
 def _require_different(labellings: Sequence[Any]) -> None:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from core.images import read_image
-from core.records import ImageData, Localization, Progress, Scene
+from core.records import ImageData, LabelMap, Localization, Progress, Scene
 from core.steps import finish
 from fgsn_viewer.commands import Labelled, localization_line, localization_row, progress, say, write
 
@@ -20,18 +20,19 @@ if TYPE_CHECKING:
 
 def localize_in_sequences(options: argparse.Namespace, scene: Scene, labelled: Labelled, queries: Sequence[ImageData]) -> int:
     """Follow every condition's queries in their order and print the answers as `localize` does for other methods."""
+    from core.evaluation.motion import motion_of
     from core.evaluation.recall import recall_table
     from core.evaluation.report import recall_text
-    from core.localizer.frames import make_frames, odometry_of, sequences_of
+    from core.localizer.frames import make_frames, sequences_of
     from core.localizer.sequence import localize_sequence
-    from core.sequences import OdometryNoise
 
-    noise, done = OdometryNoise(), []
+    done = []
     candidates = _candidates(options, scene, labelled)
     for condition, sequence in sequences_of(queries).items():
-        odometry = odometry_of(sequence, options.odometry, noise, options.seed)
-        _tell_odometry(options, condition, odometry)
-        frames = make_frames(sequence, lambda query: labelled.segment(read_image(query.path)), odometry, noise, candidates)
+        motion = motion_of(scene, sequence, options.odometry, options.seed)
+        _tell_odometry(options, condition, motion.source)
+        labels = partial(_labels, labelled)
+        frames = make_frames(motion.queries, labels, motion.steps, motion.noises, candidates)
         steps = localize_sequence(frames, labelled.scene_map, labelled.statistics, seed=options.seed)
         done += finish(steps, partial(_show, options, len(sequence))).localizations
     known = [(one.query.condition, one.error) for one in done if one.query.cam_from_world is not None]
@@ -51,10 +52,12 @@ def _candidates(options: argparse.Namespace, scene: Scene, labelled: Labelled) -
     return retrieved_poses(labelled.scene_map, retriever)
 
 
-def _tell_odometry(options: argparse.Namespace, condition: str, odometry: Sequence[object]) -> None:
+def _labels(labelled: Labelled, query: ImageData) -> LabelMap:
+    return labelled.segment(read_image(query.path), query.path)
+
+
+def _tell_odometry(options: argparse.Namespace, condition: str, source: str) -> None:
     """Say once for each sequence where its odometry comes from: it is an assumption that the numbers rest on."""
-    count = sum(step is not None for step in odometry)
-    source = f"{count} steps simulated from the true poses, with noise" if count else "none"
     if not options.quiet:
         sys.stderr.write(f"{condition or 'queries'}: odometry: {source}\n")
 

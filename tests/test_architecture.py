@@ -71,6 +71,7 @@ def test_the_window_computes_nothing_outside_the_controller():
     allowed = {
         "controller.py",
         "cli.py",
+        "cli_settings.py",
         "commands.py",
         "commands_training.py",
         "commands_consistency.py",

@@ -18,7 +18,7 @@ from core.localizer.sequence import SequenceConfig
 from core.records import ImageData, LabelMap, LabelStatistics, Localization, Matches2D3D, SceneMap
 
 CORE = Path(__file__).resolve().parents[1]
-_CODE = ("query.py", "sequences.py", "rows.py", "label_store.py", "priors.py", "errors.py")
+_CODE = ("query.py", "sequences.py", "motion.py", "rows.py", "label_store.py", "priors.py", "errors.py")
 Solver = Callable[[Matches2D3D, SceneMap, Camera, LocalizerConfig, int], Rigid3d | None]
 """Another way from matches to a pose, to compare with on the same matches; a function of a module, for other processes."""
 
@@ -49,7 +49,7 @@ class Variant:
     """One line of the table: a method with its settings and its labels.
 
     ``name`` is what the table says; the method is ``config.method``. ``labels`` names a Labelling, or "" for none.
-    ``solve`` replaces the pose estimation by an outside one. ``odometry`` of a sequence: "simulated" or "none";
+    ``solve`` replaces the pose estimation by an outside one. ``odometry`` of a sequence, as ``motion_of`` takes it;
     ``start_error_m``: the standard deviation, along each level axis, of a position made from the truth that a sequence's
     first query is given, as GPS would; 0: it is not told where it begins.
     """
@@ -59,7 +59,7 @@ class Variant:
     labels: str = ""
     solve: Solver | None = None
     sequence: SequenceConfig = field(default_factory=SequenceConfig)
-    odometry: str = "simulated"
+    odometry: str = "auto"
     start_error_m: float = 0.0
 
     @property

@@ -13,6 +13,7 @@ from core.evaluation.cluster import work_on_cluster
 from core.evaluation.job import Job, Unit, Variant, code_digest, digest
 from core.evaluation.journal import append_journal, read_journal
 from core.evaluation.label_store import map_digest, stored_labels
+from core.evaluation.motion import odometry_file
 from core.evaluation.rows import QueryRow, row_from_json
 from core.evaluation.workers import Work, work_here, work_in_processes
 from core.records import ImageData, Progress, Scene
@@ -65,7 +66,7 @@ def evaluate(job: Job, out: Path, workers: Workers = Workers()) -> Generator[Pro
             num_left -= len(step)
             yield Progress(f"{len(wanted) - num_left} of {len(wanted)} results", _fraction(len(wanted), num_left))
     rows = tuple(row_from_json(finished[key]) for key in wanted)
-    return Evaluation(rows, num_reused, tuple(_notes(plans, rows)))
+    return Evaluation(rows, num_reused, (*_notes(plans, rows), *_motion_notes(job, plans)))
 
 
 def _fraction(num_wanted: int, num_left: int) -> float:
@@ -144,6 +145,9 @@ def _settings_key(job: Job, scene: Scene, variant: Variant) -> str:
     gravity = scene.map.gravity_in_world
     parts = [scene.name, scene.kind, job.seed, code_digest(), variant.settings(), map_digest(scene.map)]
     parts.append(None if gravity is None else gravity.tolist())
+    if variant.is_sequence:
+        file = odometry_file(scene, variant.odometry)
+        parts.append(file.read_bytes() if file is not None and file.is_file() else b"")
     if variant.labels:
         labelling = job.labelling(variant.labels)
         stored = stored_labels(scene, labelling.vocabulary)
@@ -193,3 +197,14 @@ def _notes(plans: Sequence[_Plan], rows: Sequence[QueryRow]) -> Iterator[str]:
     unknown = sum(not row.has_truth for row in rows)
     if unknown:
         yield f"{unknown} of {len(rows)} results have no true pose to compare with and are left out of the recall."
+
+
+def _motion_notes(job: Job, plans: Sequence[_Plan]) -> Iterator[str]:
+    """Say of every sequence method what moved it: odometry that is simulated knows the truth, but for its errors."""
+    for variant in job.variants:
+        if variant.is_sequence:
+            files = {odometry_file(plan.scene, variant.odometry) for plan in plans}
+            words = sorted(f"read from {file}" for file in files - {None})
+            if None in files and variant.odometry != "none":
+                words.append("simulated: the true motion between the queries, with noise")
+            yield f"{variant.id}: the odometry is {' or '.join(words) or 'left out'}."

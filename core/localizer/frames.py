@@ -62,18 +62,20 @@ def make_frames(
     queries: Sequence[ImageData],
     labels: Callable[[ImageData], LabelMap] | Mapping[str, LabelMap],
     odometry: Sequence[Rigid3d | None],
-    noise: OdometryNoise = TYPICAL_NOISE,
+    noise: OdometryNoise | Sequence[OdometryNoise] = TYPICAL_NOISE,
     candidates: Candidates | None = None,
 ) -> Iterator[Frame]:
     """Make the frames one by one as they are asked for, so that only one label map is held at a time.
 
-    ``labels``: a function of a query, or label maps by its name; ``candidates``: a function of a query too. A query whose
-    image cannot be read, or that is not among the label maps, becomes a frame without labels that says why.
+    ``labels``: a function of a query, or label maps by its name; ``noise``: how far the odometry errs, one for all or one
+    a query; ``candidates``: a function of a query too. A query whose image cannot be read, or that is not among the label
+    maps, becomes a frame without labels that says why.
     """
-    for query, moved in zip(queries, odometry, strict=True):
+    noises = (noise,) * len(queries) if isinstance(noise, OdometryNoise) else noise
+    for query, moved, own in zip(queries, odometry, noises, strict=True):
         found, missing = _labels(query, labels)
         near = None if candidates is None else partial(candidates, query)
-        yield Frame(query, found, moved, noise, near, missing=missing)
+        yield Frame(query, found, moved, own, near, missing=missing)
 
 
 def retrieved_poses(scene_map: SceneMap, retriever: Retriever, count: int = 10) -> Candidates:
