@@ -18,7 +18,7 @@ _TOLERANCE_PX = 0.6  # half floats of hloc; half a pixel where a tool minds no c
 
 
 def described_map(
-    scene_map: SceneMap, images: Sequence[ColmapImage], source: str | Path
+    scene_map: SceneMap, images: Sequence[ColmapImage], point_ids: Array, source: str | Path
 ) -> Generator[Progress, None, tuple[SceneMap, tuple[str, ...]]]:
     """Put the descriptors of a file of features to the observations of a map made of ``images``, by index of keypoint.
 
@@ -26,8 +26,7 @@ def described_map(
     images, or keypoints that are not those of the model.
     """
     images = sorted(images, key=lambda image: image.name)
-    point_ids = np.unique(np.concatenate([image.point3D_ids for image in images]))
-    observations, (_, keypoint) = scene_map.observations, observations_of(images, point_ids[point_ids >= 0])
+    observations, (_, keypoint) = scene_map.observations, observations_of(images, point_ids)
     with open_features(source) as reader:
         have = [image.name in reader for image in images]
         if not any(have):

@@ -16,7 +16,7 @@ import h5py
 from core.errors import SceneError
 from core.geometry import Camera, Rigid3d
 from core.records import FeatureFile, ImageData, Progress, Scene, SceneMap
-from core.scene.colmap import ColmapImage, condition_of, model_suffix, read_model, scene_map_from_model
+from core.scene.colmap import ColmapModel, condition_of, model_suffix, read_model, scene_map_from_model
 from core.scene.described import described_map
 from core.scene.feature_files import H5Features, open_h5
 from core.scene.hloc_logs import LOGS_SUFFIX, read_logs
@@ -40,7 +40,7 @@ def read(path: Path) -> Generator[Progress, None, Scene]:
     yield Progress(f"Reading the model {model_path.name}", 0.0)
     model = read_model(model_path)
     scene_map = scene_map_from_model(model, path)
-    scene_map, source, notes = yield from scaled(_described(path, scene_map, list(model.images.values())), 0.1, 0.6)
+    scene_map, source, notes = yield from scaled(_described(path, scene_map, model), 0.1, 0.6)
     others = [folder.name for folder in _models(path)[1:]]
     notes += (f"{path}: {model_path.name} is the map; {', '.join(others)} beside it.",) if others else ()
     cameras, more = yield from scaled(_cameras(path), 0.6, 0.9)
@@ -66,13 +66,13 @@ def feature_files(path: Path) -> list[Path]:
 
 
 def _described(
-    path: Path, scene_map: SceneMap, images: list[ColmapImage]
+    path: Path, scene_map: SceneMap, model: ColmapModel
 ) -> Generator[Progress, None, tuple[SceneMap, Path | None, tuple[str, ...]]]:
     """The map with the descriptors of the first file that is the model's, this file, and notes: why no file is."""
     refusals: list[str] = []
     for file in feature_files(path):
         try:
-            described, notes = yield from described_map(scene_map, images, file)
+            described, notes = yield from described_map(scene_map, list(model.images.values()), model.point_ids, file)
         except SceneError as error:
             refusals.append(f"Descriptors are left out: {error}.")
         else:

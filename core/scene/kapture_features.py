@@ -10,6 +10,7 @@ from core.errors import SceneError
 from core.geometry import Array
 from core.scene.colmap import points2D_from_colmap
 from core.scene.image_names import inside
+from core.scene.kapture import extractor_of, rows_of
 
 _TYPES = {"float": "<f8", "float16": "<f2", "float32": "<f4", "float64": "<f8", "int": "<i8", "uint8": "u1"}
 
@@ -22,13 +23,12 @@ class KaptureFeatures:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        name, self._dtype, self._width, *more = _description(path / "descriptors.txt", "descriptors")
+        _, self._dtype, self._width, *more = _description(path / "descriptors.txt", "descriptors")
         kind = more[0] if more else path.name
-        self.extractor = f"kapture:{path.name}"
         flat = path.name == "descriptors"  # format 1.0 has one type, without a folder
-        self._keypoints = KaptureKeypoints(path.parent / "keypoints" if flat else path.parent.parent / "keypoints" / kind)
-        if flat:
-            self.extractor = f"kapture:{name}"
+        self.extractor = extractor_of(path)
+        self.keypoints_path = path.parent / "keypoints" if flat else path.parent.parent / "keypoints" / inside(kind)
+        self._keypoints = KaptureKeypoints(self.keypoints_path)
 
     def __contains__(self, name: str) -> bool:
         return self._file(name).is_file()
@@ -75,8 +75,6 @@ def raw_array(path: Path, dtype: str, width: int) -> Array:
 
 def _description(path: Path, what: str) -> tuple[str, str, int, *tuple[str, ...]]:
     """Name, type and width of a row, and what else stands in the one line of a description."""
-    from core.scene.kapture import rows_of
-
     rows = list(rows_of(path))
     if len(rows) != 1 or len(rows[0][1]) < 3:
         raise SceneError(f"{path}: expected one line name, dtype, dsize that describes the {what}, found {len(rows)} lines")

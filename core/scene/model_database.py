@@ -6,6 +6,8 @@ from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from core.errors import SceneError
 from core.records import FeatureFile, ImageData, Progress, Scene
 from core.scene.colmap import condition_of, read_images
@@ -39,7 +41,9 @@ def with_database(scene: Scene, model: Path, image_root: Path) -> Generator[Prog
             names, extractor, cameras = database.described, database.extractor, database.cameras()
         if not names:
             return scene
-        scene_map, notes = yield from described_map(scene.map, list(read_images(model).values()), path)
+        images = list(read_images(model).values())
+        ids = np.unique(np.concatenate([image.point3D_ids for image in images]))
+        scene_map, notes = yield from described_map(scene.map, images, ids[ids >= 0], path)
     except SceneError as error:
         return replace(scene, notes=(*scene.notes, f"Descriptors are left out: {error}."))
     placed = {image.name for image in scene_map.images}
