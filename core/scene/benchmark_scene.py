@@ -74,18 +74,32 @@ def with_descriptors(
 
 
 def with_features(queries: Sequence[ImageData], database: Path) -> tuple[tuple[ImageData, ...], Notes]:
-    """Queries that say where a database holds their features, by name or by the last part of it."""
+    """Queries that say where a database holds their features, by name or as much of its end as tells images apart."""
     if not database.is_file():
         return tuple(queries), ()
     try:
         with open_database(database) as opened:
-            names, extractor = {name: name for name in opened.names}, opened.extractor
+            names, extractor = _by_ending(opened.names), opened.extractor
     except SceneError as error:
         return tuple(queries), (f"Features of queries are left out: {error}",)
-    names = {name.rsplit("/", 1)[-1]: name for name in names} | names
-    keys = [names.get(query.name) or names.get(query.name.rsplit("/", 1)[-1]) for query in queries]
+    keys = [next((names[end] for end in _endings(query.name) if names.get(end)), None) for query in queries]
     known = zip(queries, keys, strict=True)
     return tuple(q if key is None else replace(q, features=FeatureFile(database, extractor, key)) for q, key in known), ()
+
+
+def _endings(name: str) -> list[str]:
+    """A name without its suffix, and its ends, the longest first: lists and databases leave folders out, or say .png."""
+    parts = name.rsplit(".", 1)[0].split("/")
+    return ["/".join(parts[k:]) for k in range(len(parts))]
+
+
+def _by_ending(names: Sequence[str]) -> dict[str, str | None]:
+    """The name that has an ending, or None where several have."""
+    found: dict[str, str | None] = {}
+    for name in names:
+        for ending in _endings(name):
+            found[ending] = None if ending in found else name
+    return found
 
 
 def benchmark_scene(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -105,11 +105,11 @@ def _camera(model: NvmModel, index: int, size: tuple[int, int], file: Path) -> C
 
 
 def described_nvm_map(
-    model: NvmModel, images: Sequence[ImageData], database: Path | None, file: Path, key: Callable[[str], str] = str
+    model: NvmModel, images: Sequence[ImageData], database: Path | None, file: Path
 ) -> Generator[Progress, None, tuple[SceneMap | None, Notes]]:
     """The map of an NVM model with the descriptors of a database, if there is one; and sentences on what is missing.
 
-    ``key`` gives an image's name in the database. None where the observations need cameras that are not known.
+    None where the observations need cameras that are not known.
     """
     if model.relative and any(image.camera is None for image in images):
         return None, (f"{file}: its pixels are relative to the middle of images, and not every image's camera is known.",)
@@ -120,21 +120,19 @@ def described_nvm_map(
         count = len(model.features)
         return scene_map, (f"{database}: {count:,} observations are more than the {_MAX_DESCRIBED:,} that get descriptors.",)
     try:
-        return (yield from _described(model, scene_map, database, key))
+        return (yield from _described(model, scene_map, database))
     except SceneError as error:
         return scene_map, (f"Descriptors are left out: {error}",)
 
 
-def _described(
-    model: NvmModel, scene_map: SceneMap, database: Path, key: Callable[[str], str]
-) -> Generator[Progress, None, tuple[SceneMap, Notes]]:
+def _described(model: NvmModel, scene_map: SceneMap, database: Path) -> Generator[Progress, None, tuple[SceneMap, Notes]]:
     observations = scene_map.observations
     rows = rows_by_image(observations, len(scene_map.images))
     descriptors, missing = np.zeros((len(model.features), 128), np.uint8), []
     with open_features(database) as reader:
         for i, name in enumerate(model.names):
             yield Progress(f"Descriptors of {name}", i / len(rows))
-            own = _own(reader, key(name), model.features[rows[i]], observations.points2D[rows[i]])
+            own = _own(reader, name, model.features[rows[i]], observations.points2D[rows[i]])
             if own is None:
                 missing.append(name)
             else:
@@ -151,7 +149,8 @@ def _described(
 
 def _own(reader: FeatureReader, name: str, features: Array, points2D: Array) -> Array | None:
     """The descriptors (N, 128) u8 of some keypoints of an image; None where it has none at these places."""
-    if name not in reader:
+    name = next((spelling for spelling in (name, name[:-4] + ".jpg", name[:-4] + ".png") if spelling in reader), None)
+    if name is None:
         return None
     keypoints, descriptors = reader.keypoints(name), reader.descriptors(name)
     if len(keypoints) != len(descriptors) or features.max(initial=-1) >= len(keypoints):
