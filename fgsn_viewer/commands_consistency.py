@@ -53,7 +53,7 @@ def _of_images(options: argparse.Namespace) -> dict[str, Any]:
 def _label_maps(options: argparse.Namespace) -> list[LabelMap]:
     if not options.labels:
         segmenter = segmenter_for(options)
-        return [segmenter.segment(read_image(path)) for path in options.images]
+        return [segmenter.segment(read_image(path), path) for path in options.images]
     labels = [read_labels(path) for path in options.images]
     num_labels = 1 + max(int(image.max(initial=0)) for image in labels)
     return [LabelMap(image, num_labels, "") for image in labels]

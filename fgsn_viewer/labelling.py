@@ -51,7 +51,7 @@ class Labelling:
         if labels is None:
             yield Progress(f"labelling {image.name}")
             steps = getattr(segmenter, "segment_steps", None)
-            labels = self._labels.put(key, (yield from finished((steps or segmenter.segment)(pixels))))
+            labels = self._labels.put(key, (yield from finished((steps or segmenter.segment)(pixels, image.path))))
         return labels
 
     def of_points(self, scene: Scene, vocabulary: str) -> PointLabels | None:

@@ -130,7 +130,7 @@ def test_progress_grows_from_start_to_end(corner_map):
 
 def test_a_segmenter_labels_the_points_of_a_map(corner, tmp_path):
     class Halves:
-        def segment(self, image):
+        def segment(self, image, source=None):
             return LabelMap((np.arange(image.shape[1]) >= 160) * np.ones((len(image), 1)), 2, "halves")
 
     scene_map, yielded = watched(build_map(corner[1], tmp_path / "map", segmenter=Halves()))

@@ -31,7 +31,7 @@ class ReadsColours:
 
     vocabulary, num_labels = VOCABULARY, NUM_LABELS
 
-    def segment(self, image):
+    def segment(self, image, source=None):
         return LabelMap(image[..., 0] // 20, NUM_LABELS, VOCABULARY)
 
 

@@ -23,7 +23,7 @@ CONDITIONS = ("snow", "overcast")
 class Halves:
     """A segmenter that tells the upper half of an image from the lower one."""
 
-    def segment(self, image):
+    def segment(self, image, source=None):
         labels = np.zeros(image.shape[:2], np.uint16)
         labels[len(labels) // 2 :] = 1
         return LabelMap(labels, 2, "halves")

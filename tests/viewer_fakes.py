@@ -46,7 +46,7 @@ class FakeSegmenter:
 
     vocabulary, num_labels, names, device, precision = "toy", NUM_LABELS, NAMES, "cpu", "exact"
 
-    def segment_steps(self, image):
+    def segment_steps(self, image, source=None):
         yield Progress("toy labels", 0.5)
         bright = image.mean(axis=2) // 64
         band = (np.arange(image.shape[0]) * 3 // image.shape[0])[:, None]

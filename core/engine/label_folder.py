@@ -15,6 +15,7 @@ import re
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,8 @@ CITYSCAPES = "cityscapes-19-void"
 VOID_NAME = "void"
 MAX_LABELS = 65535
 _ENDINGS = re.compile(r"(_leftImg8bit)?(_gt(Fine|Coarse))?(_labelTrainIds|_labelIds)?$")
+_IDS = ("_labelTrainIds", "_labelIds")
+_LOOKED_AT = 16
 _MAX_SKEW = 0.05  # of the sides' ratio: a grid of 14 px patches on 480 px differs by 3 %
 
 
@@ -131,12 +134,14 @@ def _resized(file: Path, labels: Array, shape: tuple[int, int]) -> Array:
 
 
 def is_label_folder(path: str | Path) -> bool:
-    """Whether a path is a folder without weights whose first PNG, in it or below, has one channel or a palette."""
+    """Whether a path is a folder without weights whose PNG, in it or below, are label images: the first has one channel or a
+    palette, or one of the first is named as Cityscapes' ids are.
+    """
     path = Path(path)
     if not path.is_dir() or any((path / name).exists() for name in (OWN_WEIGHTS, EXPORTED_WEIGHTS, BEST)):
         return False
-    first = next(png_files(path), None)
-    return first is not None and is_label_image(first)
+    first = list(islice(png_files(path), _LOOKED_AT))
+    return bool(first) and (is_label_image(first[0]) or any(file.stem.endswith(_IDS) for file in first))
 
 
 def is_label_image(path: Path) -> bool:
@@ -170,7 +175,7 @@ def _label_files(folder: Path) -> dict[str, Path]:
     Of the several images that Cityscapes has for one, the train ids are taken, else the ids.
     """
     found = list(png_files(folder))
-    for ending in ("_labelTrainIds", "_labelIds"):
+    for ending in _IDS:
         kept = [file for file in found if file.stem.endswith(ending)]
         if kept:
             found = kept

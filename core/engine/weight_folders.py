@@ -35,7 +35,7 @@ def weight_file(path: Path) -> Path:
         names.append(f"{read_best(path / BEST)['snapshot']}.pth")
     found = next((path / name for name in names if (path / name).is_file()), None)
     if found is None:
-        raise WeightsError(f"{path}: a folder without weights, expected {', '.join(names)} or {BEST}")
+        raise WeightsError(f"{path}: a folder without weights, expected {', '.join(names)}, {BEST} or label images")
     return found
 
 
