@@ -33,6 +33,13 @@ def whole_folder(out: Path, last: str = "") -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def require_empty(out: str | Path) -> None:
+    """Raise the InputError for a folder that holds something already, which new files would mix with."""
+    out = Path(out)
+    if out.is_dir() and any(out.iterdir()):
+        raise InputError(f"{out}: the folder is not empty, expected a new or an empty one")
+
+
 def check_writable(out: str | Path) -> None:
     """Raise the InputError of ``whole_folder`` now, before hours of work, when nothing can be written to ``out``."""
     with contextlib.suppress(_OnlyAsked), whole_folder(Path(out)):
