@@ -270,7 +270,7 @@ def test_what_segment_wrote_stands_in_for_the_network_that_labelled_the_map(demo
     assert statistics_beside(folder).stationary.sum() > 20
     (found,) = rows(capsys, "localize", demo, "--method", "ssmc", "--weights", folder)
     assert found["position_error_m"] < 1
-    assert found["label_agreement"] > 0.1  # the map's labels are the network's; most matches are wrong, and by chance agree rarely
+    assert found["label_agreement"] > 0.1  # the map has the network's labels; most matches are wrong and rarely agree
 
 
 @pytest.fixture
