@@ -67,3 +67,14 @@ def _isolated_settings(tmp_path, monkeypatch):
     """Keep QSettings, caches and logs of a test inside its own folder."""
     for variable in ("XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"):
         monkeypatch.setenv(variable, str(tmp_path / variable.lower()))
+
+
+@pytest.fixture(scope="session")
+def small_world_scene(tmp_path_factory):
+    """A rendered street of which all is known: 6 mapping images, 2 queries of the same season that can be localized."""
+    from core.steps import finish
+    from core.world.export import write_scene
+
+    out = tmp_path_factory.mktemp("small_world") / "scene"
+    near = {"spacing_m": 1.0, "query_lateral_m": 0.1, "query_yaw_deg": 2.0}
+    return finish(write_scene("urban", 3, ("overcast",), 6, 2, (400, 300), out, pairs=False, weights="", **near))

@@ -41,7 +41,12 @@ LAYOUTS: tuple[Layout, ...] = (
         robotcar_seasons.read,
     ),
     Layout("Aachen", "Aachen Day-Night (3D-models/, queries/, images_upright/)", aachen.recognise, aachen.read),
-    Layout("kapture", "a kapture folder (sensors/sensors.txt), or one each for map and queries", kapture.recognise, kapture.read),
+    Layout(
+        "kapture",
+        "a kapture folder (sensors/sensors.txt) or one each for map and queries",
+        kapture.recognise,
+        kapture.read,
+    ),
     Layout("hloc outputs", "an output folder of hloc (sfm_*/)", hloc.recognise, hloc.read),
     Layout("NVM model", "an NVM file", nvm_scene.recognise, nvm_scene.read),
     Layout("Bundler model", "a Bundler file (.out) with its list of images", bundler.recognise, bundler.read),
