@@ -7,10 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from core.geometry import Array
+from core.label_cache import keep_labels, kept_labels
 from core.records import ImageData, LabelStatistics, PointLabels, Progress, Scene, SceneMap
 from fgsn_viewer.bootstrap import Pipelines
+from fgsn_viewer.cache_place import disk_cache
 from fgsn_viewer.training_run import RUN
 from fgsn_viewer.work_steps import Cache, Found, Steps, finished
+
+_LABELS_VERSION = 1  # rises when the same network is made to give other labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,7 @@ class Labelling:
 
     def __init__(self, pipelines: Pipelines):
         self.pipelines = pipelines
+        self.cache = disk_cache()
         self._labels = Cache(64)
         self._segmenters = Cache(2)
         self._point_labels = Cache(4)
@@ -50,8 +55,18 @@ class Labelling:
         labels = self._labels.get(key)
         if labels is None:
             yield Progress(f"labelling {image.name}")
+            labels = self._labels.put(key, (yield from self._kept_or_made(segmenter, image, pixels)))
+        return labels
+
+    def _kept_or_made(self, segmenter: Any, image: ImageData, pixels: Array) -> Steps:
+        """The labels that were kept on disk, or new ones, which are kept then."""
+        identity = network_identity(segmenter)
+        content = image.path.read_bytes() if identity and image.path.is_file() else None
+        labels = kept_labels(self.cache, identity, content) if content is not None else None
+        if labels is None:
             steps = getattr(segmenter, "segment_steps", None)
-            labels = self._labels.put(key, (yield from finished((steps or segmenter.segment)(pixels, image.path))))
+            labels = yield from finished((steps or segmenter.segment)(pixels, image.path))
+            labels = keep_labels(self.cache, identity, content, labels) if content is not None else labels
         return labels
 
     def of_points(self, scene: Scene, vocabulary: str) -> PointLabels | None:
@@ -82,6 +97,14 @@ class Labelling:
         """How the network's labels behave, where that lies beside its weights."""
         path = dict(self.pipelines.available_weights()).get(str(network), Path(network))
         return self.pipelines.label_statistics(path)
+
+
+def network_identity(segmenter: Any) -> str:
+    """What changes with everything that changes a network's labels; "" for what only looks labels up."""
+    compute, info = getattr(segmenter, "compute", None), getattr(segmenter, "info", None)
+    if compute is None or not getattr(info, "sha256", ""):
+        return ""
+    return f"{_LABELS_VERSION} {info.sha256} {segmenter.vocabulary} {segmenter.num_labels} {compute.device} {compute.precision}"
 
 
 def network_info(network: str | Path, segmenter: Any) -> NetworkInfo:

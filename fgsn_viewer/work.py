@@ -13,7 +13,8 @@ import numpy as np
 
 from core.errors import ImageError, InputError
 from core.geometry import Array, rotation_angle_deg
-from core.images import limit_size, read_image
+from core.images import read_image
+from core.label_cache import thumbnail
 from core.records import ImageData, Localization, PairMatches, Progress, Scene
 from core.scene.colmap import folder_of_files
 from core.scene.sightings import matches_seen_in
@@ -75,7 +76,7 @@ class Workbench:
         """Yield (name, (h, w, 3) u8 or None) for each image."""
         for image in images:
             try:
-                yield image.name, limit_size(read_image(image.path), THUMBNAIL_PX)[0]
+                yield image.name, thumbnail(image.path, THUMBNAIL_PX, self.labelling.cache)
             except (OSError, ImageError):
                 yield image.name, None
 

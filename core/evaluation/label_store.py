@@ -7,13 +7,13 @@ import zipfile
 import zlib
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from core.evaluation.job import Labelling, LabelSource, digest
 from core.geometry import Array
 from core.images import write_atomic
+from core.label_cache import pack_labels, unpack_labels
 from core.mapping.labels import label_map
 from core.records import ImageData, LabelMap, LabelStatistics, PointLabels, Scene, SceneMap
 from core.scene.map_file import load_labels
@@ -43,13 +43,14 @@ class LabelStore:
         Confidence is kept in steps of 1/255, also where it was just computed: a cached result is the same result.
         """
         file = self._folder / f"{digest(image.path.read_bytes())}.npz"
-        found = _read(file)
+        found = unpack_labels(file.read_bytes()) if file.is_file() else None
         if found is None:
             start = time.perf_counter()
             made = self._loaded().labels_of(image)
-            found = _packed(made, time.perf_counter() - start)
-            _write(file, found)
-        return _unpacked(found)
+            content = pack_labels(made, time.perf_counter() - start)
+            write_atomic(file, lambda temporary: Path(temporary).write_bytes(content))
+            found = unpack_labels(content)
+        return found
 
     def labelled_map(self, scene: Scene) -> SceneMap:
         """The scene's map with the labels of this vocabulary: those stored with it, else voted by its images.
@@ -89,25 +90,6 @@ def map_digest(scene_map: SceneMap) -> str:
     arrays = [scene_map.points3D, observations.point, observations.image, observations.points2D, observations.descriptors]
     numbers = [[*pose.qvec.tolist(), *pose.tvec.tolist()] for pose in poses if pose is not None]
     return digest(*(array.data.cast("B") if array is not None and array.size else b"" for array in arrays), numbers)
-
-
-def _packed(labels: LabelMap, seconds: float) -> dict[str, Array]:
-    confidence = np.zeros((0, 0)) if labels.confidence is None else labels.confidence
-    about: list[Any] = [labels.num_labels, seconds]
-    return {
-        "labels": labels.labels,
-        "confidence": np.rint(confidence * 255).astype(np.uint8),
-        "about": np.array(about, np.float64),
-        "vocabulary": np.array(labels.vocabulary),
-        "names": np.array(labels.names or (), dtype=str),
-    }
-
-
-def _unpacked(found: dict[str, Array]) -> tuple[LabelMap, float]:
-    num_labels, seconds = found["about"]
-    confidence = found["confidence"].astype(np.float32) / 255 if found["confidence"].size else None
-    names = tuple(str(name) for name in found["names"]) or None
-    return LabelMap(found["labels"], int(num_labels), str(found["vocabulary"]), confidence, names), float(seconds)
 
 
 def _read(file: Path) -> dict[str, Array] | None:
