@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from engine_networks import photograph
+from engine_networks import RunsCode, photograph
 from engine_toys import drain, on_one_thread, toy_set
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -155,16 +154,6 @@ def test_vit_s_with_registers_loads_from_its_file_with_its_shape_read_from_the_w
     assert network.config.title == "DINOv2 ViT-S/14, 4 registers"
     assert not network.training
     assert not any(value.requires_grad for value in network.parameters())
-
-
-class RunsCode:
-    """A pickle that makes a folder when it is loaded carelessly."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = str(folder)
-
-    def __reduce__(self):
-        return os.mkdir, (self.folder,)
 
 
 def test_a_backbone_that_would_run_code_is_refused_and_runs_none(tmp_path):

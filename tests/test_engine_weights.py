@@ -5,23 +5,16 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
-import os
 
 import pytest
 import torch
-from engine_networks import random_network, tiny_config
+from engine_networks import RunsCode, official_state, random_network, tiny_config
 from safetensors.torch import save_file
 
-from core.engine.network import PSPNet, official_config, small_config
+from core.engine.network import PSPNet, small_config
+from core.engine.weight_folders import read_best, statistics_of, weight_file
 from core.engine.weights import NetworkInfo, Preprocessing, load_network, save_network, small_preprocessing
 from core.errors import InputError, WeightsError
-
-
-def official_state(num_labels: int = 11, base: str = "caffe") -> dict[str, torch.Tensor]:
-    """All entries of a checkpoint, filled with zeros that share one element: right shapes, little memory."""
-    with torch.device("meta"):
-        state = PSPNet(official_config(num_labels, base)).state_dict()
-    return {name: torch.zeros((), dtype=tensor.dtype).expand(tensor.shape) for name, tensor in state.items()}
 
 
 def tiny_info(**changes) -> NetworkInfo:
@@ -57,6 +50,48 @@ def test_bare_official_weights_load_from_safetensors_too(tmp_path):
     network, info = load_network(tmp_path / "net.safetensors")
     assert info.vocabulary == "net"
     assert network.conv6.weight.dtype == torch.float32
+
+
+def test_checkpoints_in_the_format_of_old_torch_load_and_are_as_safe(tmp_path):
+    """The published files were written by torch 1.1, before checkpoints were zip files."""
+    old = {"_use_new_zipfile_serialization": False}
+    torch.save(official_state(), tmp_path / "old.pth", **old)
+    assert (tmp_path / "old.pth").read_bytes()[:2] != b"PK"
+    assert load_network(tmp_path / "old.pth")[1].num_labels == 11
+    torch.save({"conv6.weight": RunsCode(str(tmp_path / "executed"))}, tmp_path / "evil.pth", **old)
+    with pytest.raises(WeightsError, match=r"evil\.pth: not a checkpoint"):
+        load_network(tmp_path / "evil.pth")
+    (tmp_path / "plain.pth").write_bytes(pickle_of_a_call(tmp_path / "executed"))
+    with pytest.raises(WeightsError, match=r"plain\.pth: not a checkpoint"):
+        load_network(tmp_path / "plain.pth")
+    assert not (tmp_path / "executed").exists()
+
+
+def pickle_of_a_call(folder) -> bytes:
+    """A pickle of protocol 0 that makes a folder: no torch file at all, and how such files are mostly found."""
+    return f"cos\nmkdir\n(V{folder}\ntR.".encode()
+
+
+@pytest.mark.parametrize("base", ["caffe", "torchvision"])
+def test_a_network_of_19_classes_has_the_names_of_cityscapes_and_knows_what_cannot_move(tmp_path, base):
+    torch.save(official_state(19, base), tmp_path / "pspnet101_cs_cmu.pth")
+    info = load_network(tmp_path / "pspnet101_cs_cmu.pth")[1]
+    assert (info.names[0], info.names[18], info.vocabulary) == ("road", "bicycle", "pspnet101_cs_cmu")
+    statistics = statistics_of(info)
+    assert (statistics.vocabulary, statistics.num_labels) == ("pspnet101_cs_cmu", 19)
+    assert statistics.stationary.tolist() == [True] * 11 + [False] * 8
+
+
+def test_the_best_network_of_the_predecessor_s_folders_is_found_by_its_own_numbers(tmp_path):
+    row = {"iter": 100, "val_loss": 0.5, "acc": 0.9, "mean_iu": 0.6, "snapshot": "iter_100_best"}
+    (tmp_path / "bestval.txt").write_text(f"{row!r}\n\n")
+    (tmp_path / "iter_100_best.pth").write_bytes(b"")
+    assert weight_file(tmp_path) == tmp_path / "iter_100_best.pth"
+    assert read_best(tmp_path / "bestval.txt")["mean_iu"] == 0.6
+    row["snapshot"] = "../elsewhere"
+    (tmp_path / "bestval.txt").write_text(repr(row))
+    with pytest.raises(WeightsError, match=r"'../elsewhere' is no name of a snapshot"):
+        weight_file(tmp_path)
 
 
 def test_own_network_comes_back_with_everything_that_belongs_to_it(tmp_path):
@@ -102,16 +137,6 @@ def test_a_failed_save_leaves_the_old_file_as_it_was(tmp_path, monkeypatch):
         save_network(path, network, tiny_info())
     assert path.read_bytes() == before
     assert [item.name for item in tmp_path.iterdir()] == ["own.safetensors"]
-
-
-class RunsCode:
-    """A pickle that makes a folder when it is loaded carelessly."""
-
-    def __init__(self, folder: str) -> None:
-        self.folder = folder
-
-    def __reduce__(self):
-        return os.mkdir, (self.folder,)
 
 
 def test_a_checkpoint_that_would_run_code_is_refused_and_runs_none(tmp_path):
