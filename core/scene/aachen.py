@@ -92,7 +92,8 @@ def _queries(root: Path) -> tuple[tuple[ImageData, ...], Notes]:
     for file in _query_lists(root):
         listed = read_queries(file)
         notes += outside_note(file, listed)
-        cameras = {inside(name): camera for name, camera in listed.items()} | cameras
+        for name, camera in listed.items():
+            cameras.setdefault(inside(name), camera)
     folder = _image_root(root, list(cameras))
     return tuple(ImageData(n, folder / n, condition_of_name(n), camera) for n, camera in cameras.items()), notes
 

@@ -79,9 +79,7 @@ def with_nvm_cameras(
     without = [image.name for image in posed if image.camera is None]
     notes = []
     if guessed:
-        notes.append(
-            f"{file}: the cameras of {guessed} of {len(posed)} images are those of the NVM file, with their middle as centre."
-        )
+        notes.append(f"{file}: {guessed} of {len(posed)} images have the camera of the NVM file, with their middle as centre.")
     if without:
         notes.append(f"{file}: {len(without)} images have no known camera, for their size is not known ({without[0]}).")
     return posed, tuple(notes)

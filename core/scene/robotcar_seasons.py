@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from core.errors import SceneError
-from core.geometry import Camera, Rigid3d
+from core.geometry import Array, Camera, Rigid3d
 from core.records import ImageData, Progress, Scene, SceneMap
 from core.scene.benchmark_scene import (
     Notes,
@@ -291,16 +291,17 @@ def _train_poses(root: Path, known: Sequence[str]) -> tuple[dict[str, Rigid3d], 
             raise SceneError(f"{where}: expected a name and a 4 x 4 matrix, found {len(words)} values")
         given.append(words[0])
         name = _with_conditions([_as_jpg(inside(words[0]))], known)[0]
+        matrix = _floats(words[1:13], where).reshape(3, 4)
         try:
             if name in poses:
                 raise SceneError(f"{where}: {name!r} is listed a second time")
-            poses[name] = pose_from_camera_to_world(_floats(words[1:13], where).reshape(3, 4), where)
+            poses[name] = pose_from_camera_to_world(matrix, where)
         except SceneError as error:
             faults.append(str(error))
     return poses, outside_note(file, given) + fault_note(faults, "poses")
 
 
-def _floats(words: list[str], where: str) -> np.ndarray:
+def _floats(words: list[str], where: str) -> Array:
     try:
         return np.array(words, np.float64)
     except ValueError as error:
