@@ -63,8 +63,10 @@ class Actions(QObject):
 
     def _file_menu(self, menu: QMenu) -> None:
         window = self._window
-        self._add(menu, "Open &scene…", window.asking.scene, "Ctrl+O")
-        self._add(menu, "Open &COLMAP model…", window.asking.model)
+        self._add(
+            menu, "Open &scene…", window.asking.scene, "Ctrl+O", tip="A folder of any layout: a benchmark, a model, photographs"
+        )
+        self._add(menu, "Open scene &file…", window.asking.scene_file, tip="scene.toml, an NVM, Bundler or COLMAP model")
         self._add(menu, "Open two &photographs…", window.asking.pair, "Ctrl+Shift+O")
         self.recent = menu.addMenu("&Recent")
         self.demo = self._add(menu, "Open &demo", window.open_demo)
@@ -77,7 +79,7 @@ class Actions(QObject):
         self._add(menu, "&Quit", window.close, "Ctrl+Q")
 
     def _scene_menu(self, menu: QMenu) -> None:
-        control = self._window.controller
+        window, control = self._window, self._window.controller
         self.scene_actions = [
             self._add(menu, "&Next query", lambda: control.step_query(1), "Right", centre=True),
             self._add(menu, "&Previous query", lambda: control.step_query(-1), "Left", centre=True),
@@ -85,6 +87,10 @@ class Actions(QObject):
             self._add(menu, "Previous c&ondition", lambda: control.step_condition(-1), "Up", centre=True),
         ]
         menu.addSeparator()
+        self.summary = self._add(
+            menu, "&Summary…", window.dialogs.show_summary, "Ctrl+I", tip="What the scene holds, and what is missing"
+        )
+        self.scene_actions.append(self.summary)
         self.scene_actions.append(self._add(menu, "&Close scene", control.close_scene, "Ctrl+W"))
 
     def _view_menu(self, menu: QMenu) -> None:

@@ -9,10 +9,15 @@ from typing import TYPE_CHECKING
 from PySide6.QtWidgets import QFileDialog
 
 from core.images import IMAGE_SUFFIXES
+from core.scene.colmap import MODEL_PARTS
+from core.scene.scene_table import SCENE_FILE
 from fgsn_viewer.tasks import Failure
 
 if TYPE_CHECKING:
     from fgsn_viewer.main_window import MainWindow
+
+
+SCENE_FILES = (SCENE_FILE, "*.nvm", "*.out", *(f"{part}{suffix}" for part in MODEL_PARTS for suffix in (".bin", ".txt")))
 
 
 class Asking:
@@ -22,10 +27,16 @@ class Asking:
         self._window = window
 
     def scene(self) -> None:
-        self._open_folder("Open a scene, a COLMAP model or a folder of images")
+        """Ask for a folder of any layout."""
+        folder = self.folder("Open a scene: a folder of any layout")
+        if folder is not None:
+            self._window.look_at((folder,))
 
-    def model(self) -> None:
-        self._open_folder("Open a COLMAP model (a folder with cameras, images and points3D)")
+    def scene_file(self) -> None:
+        """Ask for a file that stands for a scene."""
+        file = self._file("Open a scene file or a model", "Scenes and models", SCENE_FILES)
+        if file is not None:
+            self._window.look_at((file,))
 
     def pair(self) -> None:
         """Ask for the reference, then for the query."""
@@ -68,11 +79,6 @@ class Asking:
             return None
         self._window.settings.folder = str(Path(folder).parent)
         return Path(folder)
-
-    def _open_folder(self, title: str) -> None:
-        folder = self.folder(title)
-        if folder is not None:
-            self._window.open((folder,))
 
     def _file(self, title: str, kind: str, patterns: Sequence[str]) -> Path | None:
         settings = self._window.settings

@@ -29,13 +29,15 @@ class UnsuitableQt(InputError):
 class Pipelines:
     """What the window asks of core, as plain functions, so that a test can bring its own.
 
-    ``retriever``, ``prepare``, ``follow``, ``match_pair``, ``train`` are generators; the others return at once.
+    ``open_scene``, ``list_weights``, ``retriever``, ``prepare``, ``follow``, ``match_pair``, ``train`` and ``build_map`` are
+    generators; the others return at once.
     """
 
     open_scene: Callable[[Path], Any]
     open_pair: Callable[[Path, Path], Any]
     load_labels: Callable[[Path, str], Any]
     available_weights: Callable[[], Mapping[str, Path]]
+    list_weights: Callable[[Path], Generator]
     load_segmenter: Callable[[Any], Any]
     label_points: Callable[..., Generator]
     label_statistics: Callable[[Path], Any]
@@ -56,6 +58,8 @@ class Pipelines:
     training_presets: Callable[[], tuple[Mapping[str, Any], Mapping[str, Sequence[str]]]]
     train: Callable[..., Generator]
     training_log: Callable[[Path], list[dict[str, Any]]]
+    map_config: Callable[[], Any]
+    build_map: Callable[..., Generator]
 
 
 def check_qt(qt_version: str, python: tuple[int, int] = sys.version_info[:2]) -> None:
@@ -90,10 +94,11 @@ def load_natives() -> Generator[Progress, None, None]:
 def core_pipelines() -> Pipelines:
     """Bind the pipelines of core; each imports what it needs at its first call."""
     return Pipelines(
-        open_scene=_late("core.scene.scene", "open_scene"),
+        open_scene=_late("core.scene.scene", "open_scene_steps", heavy=False),
         open_pair=_late("core.scene.pair", "open_pair", heavy=False),
         load_labels=_late("core.scene.map_file", "load_labels", heavy=False),
         available_weights=_late("core.engine.segmenter", "available_weights"),
+        list_weights=_late("core.engine.weight_listing", "list_weights_steps"),
         load_segmenter=_late("core.engine.segmenter", "load_segmenter"),
         label_points=_late("core.mapping.labels", "segment_points"),
         label_statistics=_late("core.engine.weight_folders", "statistics_beside", heavy=False),
@@ -114,6 +119,8 @@ def core_pipelines() -> Pipelines:
         training_presets=_late("fgsn_viewer.training_presets", "presets"),
         train=_late("fgsn_viewer.training_presets", "train"),
         training_log=_late("core.engine.run_folder", "read_log"),
+        map_config=_late("core.mapping.build", "MapConfig"),
+        build_map=_late("core.mapping.build", "build_map"),
     )
 
 

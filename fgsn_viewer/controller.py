@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 from PySide6.QtCore import QObject, Signal
 
-from core.records import ImageData, Localization, Scene
+from core.records import ImageData, Localization
 from fgsn_viewer.bootstrap import Pipelines, core_pipelines
 from fgsn_viewer.controllers.localizing import LocalizingController
+from fgsn_viewer.controllers.opening import OpeningController
 from fgsn_viewer.controllers.training import CHANNEL as TRAINING
 from fgsn_viewer.controllers.training import TrainingController
 from fgsn_viewer.localizing import can_localize
 from fgsn_viewer.methods import is_sequence
+from fgsn_viewer.opening import Opened
 from fgsn_viewer.state import ViewerState
 from fgsn_viewer.tables import MatchRows, localization_rows, pair_rows
 from fgsn_viewer.tasks import Failure, TaskRunner
@@ -56,6 +58,9 @@ class Controller(QObject):
         )
         self.localizing.noted.connect(self._note)
         self.localizing.failed.connect(self._fail)
+        self.opening = OpeningController(calls, tasks, self)
+        self.opening.taken.connect(self._take_scene)
+        self.opening.failed.connect(self._fail)
         self.training = TrainingController(calls, tasks, runs, self)
         self.training.network_made.connect(self.select_network)
         self.training.noted.connect(self._note)
@@ -75,19 +80,14 @@ class Controller(QObject):
 
     def open(self, paths: Sequence[Path], query: str | None = None) -> None:
         """Open a scene, a COLMAP model, a folder of images, or two photographs (reference, query)."""
-        paths = tuple(Path(path) for path in paths)
-        self.tasks.start(
-            "open",
-            lambda: self._bench.open(paths),
-            on_result=lambda scene: self._take_scene(scene, paths, query),
-            on_failure=lambda failure: self._fail("opening", failure),
-        )
+        self.opening.open(paths, query)
 
     def close_scene(self) -> None:
         self._stop_scene_tasks()
         self.state.scene = None
 
-    def _take_scene(self, scene: Scene, paths: tuple[Path, ...], query: str | None) -> None:
+    def _take_scene(self, opened: Opened) -> None:
+        scene = opened.scene
         self._stop_scene_tasks()
         self.state.scene = scene
         self._renew_network()
@@ -95,9 +95,9 @@ class Controller(QObject):
         self._note(f"opened {scene.name}: {', '.join(counts)}")
         for note in scene.notes:
             self._note(note)
-        self.opened.emit(paths)
+        self.opened.emit(opened.paths)
         self.state.point_labels = scene.map.labels if scene.map is not None else None  # until a network asks for its own
-        wanted = query or scene.start_query
+        wanted = opened.query or scene.start_query
         try:
             first = scene.image(wanted) if wanted else (scene.queries or scene.reference)[0]
         except KeyError as error:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtWidgets import QMessageBox
 
+from core.scene.summary import SceneSummary, summarize
 from fgsn_viewer.labelling import network_title
 from fgsn_viewer.views.command_palette import CommandPalette
+from fgsn_viewer.views.summary_dialog import SummaryDialog
 from fgsn_viewer.views.training_dialog import TrainingDialog
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ class Dialogs:
     def __init__(self, window: MainWindow):
         self._window = window
         self.training: TrainingDialog | None = None
+        self.summary: SummaryDialog | None = None
 
     def show_palette(self) -> None:
         """Open the list of all actions over the images."""
@@ -65,6 +68,25 @@ class Dialogs:
         dialog.cancel_requested.connect(training.cancel)
         dialog.use_requested.connect(training.use_result)
         return dialog
+
+    def show_found(self, summary: SceneSummary) -> None:
+        """Ask with the summary of what was read whether it is to be opened."""
+        self._show_summary(summary, asks=True)
+
+    def show_summary(self) -> None:
+        """Open the summary of the scene that is open."""
+        scene = self._window.controller.state.scene
+        if scene is not None:
+            self._show_summary(summarize(scene), asks=False)
+
+    def _show_summary(self, summary: SceneSummary, asks: bool) -> None:
+        if self.summary is None:
+            opening = self._window.controller.opening
+            self.summary = SummaryDialog(self._window)
+            self.summary.open_requested.connect(opening.accept)
+            self.summary.refused.connect(opening.refuse)
+        self.summary.set_summary(summary, asks)
+        self.summary.open()
 
     def _show_text(self, title: str, text: str) -> None:
         box = QMessageBox(QMessageBox.Icon.NoIcon, title, text, QMessageBox.StandardButton.Close, self._window)

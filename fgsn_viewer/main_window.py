@@ -123,6 +123,7 @@ class MainWindow(QMainWindow):
         self._connect_start()
         self._connect_selection()
         self._connect_localizing()
+        control.opening.summarized.connect(self.dialogs.show_found)
         self.tree.query_chosen.connect(control.select_query)
         self.tree.reference_chosen.connect(control.select_reference)
         self.tree.thumbnails_wanted.connect(control.request_thumbnails)
@@ -196,6 +197,15 @@ class MainWindow(QMainWindow):
         self.banner.hide()
         self.controller.open(tuple(paths))
 
+    def look_at(self, paths: Sequence[Path]) -> None:
+        """Read a scene and ask with its summary whether to open it; what is known or a pair of photographs just opens."""
+        paths = tuple(Path(path) for path in paths)
+        if len(paths) != 1 or tuple(path.absolute() for path in paths) in self.settings.recent():
+            self.open(paths)
+            return
+        self.banner.hide()
+        self.controller.opening.look_at(paths)
+
     def open_demo(self) -> None:
         if self.has_demo:
             self.open((self._demo,))
@@ -207,7 +217,7 @@ class MainWindow(QMainWindow):
     def dropEvent(self, event: QDropEvent) -> None:
         paths = _dropped_paths(event)
         event.acceptProposedAction()
-        self.open(paths)
+        self.look_at(paths)
 
     def _on_opened(self, paths: Sequence[Path]) -> None:
         self.banner.hide()

@@ -16,7 +16,6 @@ from core.geometry import Array, rotation_angle_deg
 from core.images import read_image
 from core.label_cache import thumbnail
 from core.records import ImageData, Localization, PairMatches, Progress, Scene
-from core.scene.colmap import folder_of_files
 from core.scene.sightings import matches_seen_in
 from fgsn_viewer.agreement import PairAgreement
 from fgsn_viewer.bootstrap import Pipelines
@@ -52,20 +51,6 @@ class Workbench:
         self.localizing = Localizing(pipelines, self.labelling)
         self._images = Cache(16)
         self._pairs = Cache(64)
-
-    def open(self, paths: tuple[Path, ...]) -> Steps:
-        """Open one scene, model (or its files) or folder, or two photographs; return the Scene."""
-        model = folder_of_files(paths)
-        paths = paths if model is None else (model,)
-        yield Progress(f"opening {', '.join(path.name for path in paths)}")
-        if len(paths) == 2:
-            return (yield from finished(self.pipelines.open_pair(*paths)))
-        if len(paths) != 1:
-            raise InputError(f"{len(paths)} paths given; expected one scene, COLMAP model or folder, or two photographs")
-        scene = yield from finished(self.pipelines.open_scene(paths[0]))
-        if not scene.images:
-            raise InputError(f"{paths[0]}: no images found in it")
-        return scene
 
     def networks(self) -> Steps:
         """Return the names of the networks that are at hand: name -> path."""

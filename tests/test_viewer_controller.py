@@ -14,9 +14,10 @@ from core.errors import InputError, SceneError
 from core.images import write_image
 from core.scene.map_file import save_labels, save_map
 from fgsn_viewer.controller import Controller
+from fgsn_viewer.opening import open_paths
 from fgsn_viewer.state import ViewerState
 from fgsn_viewer.tasks import TaskRunner
-from fgsn_viewer.work import Workbench, first_reference
+from fgsn_viewer.work import first_reference
 from fgsn_viewer.work_steps import Cache
 
 
@@ -382,7 +383,7 @@ def test_photographs_of_one_pixel_are_opened_too(bench, tmp_path):
 
 
 def test_three_paths_are_refused_in_a_sentence(tmp_path):
-    work = Workbench(toy_pipelines(lambda path: None, Calls())).open((tmp_path, tmp_path, tmp_path))
+    work = open_paths(toy_pipelines(lambda path: None, Calls()), (tmp_path, tmp_path, tmp_path))
     with pytest.raises(InputError, match="3 paths given"):
         list(work)
 
@@ -391,10 +392,10 @@ def test_the_files_of_a_colmap_model_dropped_together_open_their_folder(tmp_path
     scene, asked = toy_scene(tmp_path), []
     pipelines = toy_pipelines(lambda path: asked.append(path) or scene, Calls())
     for names in (("cameras.bin", "images.bin", "points3D.bin"), ("images.txt", "cameras.txt"), ("points3D.bin",)):
-        list(Workbench(pipelines).open(tuple(tmp_path / name for name in names)))
+        list(open_paths(pipelines, tuple(tmp_path / name for name in names)))
     assert asked == [tmp_path] * 3
     with pytest.raises(InputError, match="3 paths given"):
-        list(Workbench(pipelines).open((tmp_path / "cameras.bin", tmp_path / "images.bin", tmp_path / "points3D.png")))
+        list(open_paths(pipelines, (tmp_path / "cameras.bin", tmp_path / "images.bin", tmp_path / "points3D.png")))
 
 
 def test_the_cache_forgets_what_was_used_longest_ago():

@@ -282,9 +282,11 @@ def drop(window, paths):
     return enter.isAccepted()
 
 
-def test_a_dropped_folder_opens_as_a_scene(window, tmp_path):
+def test_a_dropped_folder_is_summarized_and_opens_as_a_scene(window, tmp_path):
     view = window()
     assert drop(view.window, [tmp_path / "scene"])
+    view.wait()
+    view.window.dialogs.summary.open_button.click()
     view.wait()
     assert view.state.scene is view.scene
 

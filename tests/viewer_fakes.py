@@ -67,6 +67,10 @@ class Calls:
     trained: list[tuple[str, object, int]] = field(default_factory=list)
     training_gate: threading.Event = field(default_factory=threading.Event)
     data_error: Exception | None = None
+    mapped: list[tuple] = field(default_factory=list)
+    map_gate: threading.Event = field(default_factory=threading.Event)
+    map_error: Exception | None = None
+    weights: dict[Path, tuple[object, ...]] = field(default_factory=dict)
 
 
 def write_images(folder: Path, names: list[str]) -> None:
@@ -271,6 +275,55 @@ def toy_train(calls: Calls, weights: str, config: ToyTraining, out: Path):
     return out / "weights.safetensors"
 
 
+@dataclass(frozen=True, kw_only=True)
+class ToyMapConfig:
+    max_keypoints: int = setting(4096, minimum=100, maximum=100_000, help="keypoints an image")
+    ratio: float = setting(0.8, minimum=0.1, maximum=1.0, help="nearest over second nearest")
+
+
+@dataclass(frozen=True)
+class ToyMapProgress(Progress):
+    """As the mapping's MapProgress."""
+
+    num_placed: int | None = None
+    num_points: int | None = None
+
+
+def toy_build_map(calls: Calls, photos: Path, out: Path, poses, config: ToyMapConfig, seed: int, segmenter):
+    """Count to five photographs, the gate holding it up after two, and make an empty folder."""
+    calls.mapped.append((photos, out, poses, config, segmenter))
+    if calls.map_error is not None:
+        raise calls.map_error
+    for placed in range(1, 6):
+        while placed > 2 and not calls.map_gate.wait(0.01):
+            yield ToyMapProgress("Placing images, 2 so far", 0.4, 2, 30)
+        yield ToyMapProgress(f"Placing images, {placed} so far", placed / 5, placed, 15 * placed)
+    out.mkdir(parents=True)
+    return SimpleNamespace(images=range(5), points3D=range(75))
+
+
+@dataclass(frozen=True)
+class ToyFound:
+    """As the engine's WeightsFound."""
+
+    path: Path
+    kind: str = "network"
+    num_labels: int | None = 12
+    base: str = "deeplab"
+    sha256: str = "ab" * 32
+    has_stationary: bool = False
+    vocabulary: str = "toy"
+    problem: str | None = None
+
+
+def toy_listing(folder: Path, calls: Calls):
+    """What ``calls.weights`` has for a folder."""
+    yield Progress(f"toy looking at {folder}", 0.5)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder")
+    return tuple(calls.weights.get(folder, ()))
+
+
 def toy_pipelines(open_scene: Callable[[Path], Scene], calls: Calls, networks: tuple[str, ...] = ("toy",)) -> Pipelines:
     from core.engine.consistency import consistency_at_points, label_kappas
     from core.scene.map_file import load_labels
@@ -328,6 +381,7 @@ def toy_pipelines(open_scene: Callable[[Path], Scene], calls: Calls, networks: t
         open_pair=open_pair,
         load_labels=load_labels,
         available_weights=lambda: {name: Path(name) for name in networks},
+        list_weights=lambda folder: toy_listing(folder, calls),
         load_segmenter=load_segmenter,
         label_points=label_points,
         label_statistics=lambda path: None,
@@ -348,6 +402,8 @@ def toy_pipelines(open_scene: Callable[[Path], Scene], calls: Calls, networks: t
         training_presets=lambda: ({"Toy": ToyTraining(), "Long": ToyTraining(num_clusters=99)}, {"mode": ("slow", "quick")}),
         train=lambda weights, data, config, out, seed: toy_train(calls, weights, config, out),
         training_log=training_log,
+        map_config=ToyMapConfig,
+        build_map=lambda *asked: toy_build_map(calls, *asked),
     )
 
 
