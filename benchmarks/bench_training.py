@@ -11,7 +11,7 @@ import torch
 
 from benchmarks.plain_training import plain_training
 from core.engine.augmentation import AugmentationConfig
-from core.engine.clustering import ClusterConfig
+from core.engine.clustering import ClusterConfig, ClusterModel
 from core.engine.device import cpu_has_bf16
 from core.engine.fgsn_config import FGSNConfig
 from core.engine.network import PSPNet
@@ -19,7 +19,7 @@ from core.engine.optimization import Stepper, paper_optimization
 from core.engine.runs import start_network
 from core.engine.season_data import Subset, open_pair_data
 from core.engine.targets import make_targets
-from core.engine.training import PairTraining, clusters_of_round, frozen_copy, with_fresh_heads
+from core.engine.training import PairTraining, clusters_of_round, frozen_copy, with_new_heads
 from core.engine.weights import Preprocessing
 from core.steps import finish
 from resources import DEMO
@@ -48,12 +48,12 @@ def _rows() -> list[dict]:
     started = perf_counter()
     targets = finish(make_targets(frozen, clusters, data, config))
     labelling = perf_counter() - started
-    fresh = with_fresh_heads(network, NUM_CLUSTERS, 0)
+    fresh = with_new_heads(network, clusters, config, 0)
     plain = plain_training(fresh, clusters.assign_map, _files(data), CROP, preprocessing.short_side, PLAIN_STEPS)
     plain_rate = _plain_rate(plain)
     rows = [{"training": f"plain loop, batch 1, f32, {CROP} px", "pairs a second": plain_rate, "times faster": 1.0}]
     for precision in ("fp32", "bf16") if cpu_has_bf16() else ("fp32",):
-        rate = _engine_rate(network, data, targets, preprocessing, config, precision)
+        rate = _engine_rate(network, clusters, data, targets, preprocessing, config, precision)
         name = f"engine, batch {BATCH}, {precision}"
         rows.append({"training": name, "pairs a second": rate, "times faster": rate / plain_rate})
     name = "engine: labels of whole reference images, once a clustering"
@@ -96,8 +96,10 @@ def _plain_rate(steps: Iterator[float]) -> float:
     return PLAIN_STEPS / (perf_counter() - started)
 
 
-def _engine_rate(network: PSPNet, data, targets, preprocessing: Preprocessing, config: FGSNConfig, precision: str) -> float:
-    fresh = with_fresh_heads(network, NUM_CLUSTERS, 0)
+def _engine_rate(
+    network: PSPNet, clusters: ClusterModel, data, targets, preprocessing: Preprocessing, config: FGSNConfig, precision: str
+) -> float:
+    fresh = with_new_heads(network, clusters, config, 0)
     config = replace(config, optimization=replace(config.optimization, precision=precision))
     losses = PairTraining(fresh, data, targets, preprocessing, config, 0)
     stepper = Stepper(fresh, losses, config.optimization, 0)

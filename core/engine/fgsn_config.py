@@ -17,6 +17,7 @@ CHOICES = {
     "photometric": ("none", "reference", "other", "both"),
     "soft_targets": ("none", "other", "both"),
     "average": ("pairs", "matches"),
+    "head": ("fresh", "centroids"),
 }
 
 
@@ -66,6 +67,12 @@ class FGSNConfig:
     average: str = setting(
         "pairs", help="pairs: mean over a pair's matches, then over pairs; matches: over all, which steadies small batches"
     )
+    head: str = setting(
+        "fresh",
+        help="the classifier of each clustering. fresh: linear, from random weights, as in the paper; centroids: the nearest "
+        "centroid, the rule that made the labels, so that learning starts from labels that are right already",
+    )
+    sharpness: float = setting(10.0, minimum=0.1, help="of the centroids' rule: logits fall by this with distance squared")
     entropy_weight: float = setting(0.0, minimum=0, help="reward for even use of the clusters, against collapse")
 
     def __post_init__(self) -> None:

@@ -39,12 +39,12 @@ class FastNetwork(nn.Module):
         self.dtype = dtype
         self.base = folded.fcn.to(dtype=dtype, memory_format=torch.channels_last)
         self.head = PyramidHead(folded).to(dtype=dtype, memory_format=torch.channels_last)
-        self.conv6 = folded.conv6
+        self.conv6 = folded.conv6 if folded.config.head_dims else nn.Sequential(nn.ReLU(), folded.conv6)
 
     def forward(self, x: Tensor) -> NetworkOutput:
         x = x.to(dtype=self.dtype, memory_format=torch.channels_last)
         features = self.head(self.base(x)[1])
-        return NetworkOutput(features, self.conv6(F.relu(features)))
+        return NetworkOutput(features, self.conv6(features))
 
 
 class PyramidHead(nn.Module):

@@ -23,6 +23,7 @@ class PSPNetConfig:
     ``base``: "caffe" (three 3x3 convolutions, then pooling), "torchvision" (7x7, then pooling; stride on the 1x1
     convolution as in Caffe) or "patch" (one 7x7 convolution of stride 4, then a 3x3: cheap). ``stem``: its channels.
     ``widths``: inner channels of the four stages, whose output has four times as many. ``aux_width`` 0: no auxiliary head.
+    ``head_dims`` 0: a linear classifier after the ReLU; else the nearest centroid in that many dimensions.
     """
 
     num_labels: int
@@ -39,6 +40,7 @@ class PSPNetConfig:
     padding: str = "zeros"
     dropout: float = 0.1
     bn_momentum: float = 0.95
+    head_dims: int = 0
 
     def __post_init__(self) -> None:
         if self.base not in BASES or self.padding not in PADDINGS:
@@ -74,7 +76,7 @@ def small_config(num_labels: int) -> PSPNetConfig:
 
 
 class NetworkOutput(NamedTuple):
-    """``features`` (N, D, h, w) before the ReLU: what is clustered; ``logits`` (N, K, h, w), after it.
+    """``features`` (N, D, h, w) before the ReLU: what is clustered; ``logits`` (N, K, h, w).
 
     h = ceil(H / output stride). The auxiliary pair comes from ``forward_train`` only.
     """
@@ -264,6 +266,31 @@ class PyramidPooling(nn.Module):
         return torch.cat([x, *(stage(x) for stage in self.stages)], dim=1)
 
 
+class CentroidClassifier(nn.Module):
+    """Logits by distance to centroids: y = x / |x| of the whitened features, logit_k = sharpness (1 - |y - c_k|^2) (PAPER 2.2).
+
+    The rule that makes the cluster labels, as layers that can go on learning. Features come without a ReLU.
+    """
+
+    def __init__(self, inputs: int, dims: int, num_labels: int) -> None:
+        super().__init__()
+        self.whiten = _classifier(inputs, dims)
+        self.nearest = _classifier(dims, num_labels)
+
+    def forward(self, features: Tensor) -> Tensor:
+        with torch.autocast(features.device.type, enabled=False):  # whitening takes differences of large numbers
+            whitened = self.whiten(features.float())
+        return self.nearest(F.normalize(whitened, dim=1))
+
+    @torch.no_grad()
+    def start_at(self, A: Tensor, b: Tensor, centroids: Tensor, sharpness: float) -> None:
+        """Become the rule y = x @ A + b, nearest centroid: ``A`` (D, d), ``b`` (d,), ``centroids`` (K, d)."""
+        self.whiten.weight.copy_(A.T[:, :, None, None])
+        self.whiten.bias.copy_(b)
+        self.nearest.weight.copy_(2 * sharpness * centroids[:, :, None, None])
+        self.nearest.bias.copy_(-sharpness * centroids.square().sum(1))
+
+
 class PSPNet(nn.Module):
     """Pixels (N, 3, H, W), normalised as the network's Preprocessing says, to features and logits (PAPER 1.1)."""
 
@@ -275,7 +302,7 @@ class PSPNet(nn.Module):
         self.fcn = OriginalBase(config) if config.base == "torchvision" else CaffeBase(config)
         self.ppm = PyramidPooling(config, fifth)
         self.final = nn.ModuleDict({"conv5_4": ConvBN(config, joined, config.feature_width, 3)})
-        self.conv6 = _classifier(config.feature_width, config.num_labels)
+        self.conv6 = _main_classifier(config)
         if config.aux_width:
             self.aux = nn.ModuleDict({"conv4_aux": ConvBN(config, fourth, config.aux_width, 3)})
             self.conv6_1 = _classifier(config.aux_width, config.num_labels)
@@ -296,15 +323,23 @@ class PSPNet(nn.Module):
 
     def _head(self, x: Tensor) -> NetworkOutput:
         features = self.final["conv5_4"](self.ppm(x))
+        if self.config.head_dims:
+            return NetworkOutput(features, self.conv6(features))
         return NetworkOutput(features, self.conv6(F.relu(self.dropout(features))))
 
-    def reset_heads(self, num_labels: int) -> None:
+    def reset_heads(self, num_labels: int, head_dims: int = 0) -> None:
         """Replace the classifiers by new ones for ``num_labels``: weights N(0, 0.01), biases 0 (PAPER 2.2)."""
-        self.config = replace(self.config, num_labels=num_labels)
-        device = self.conv6.weight.device
-        self.conv6 = _classifier(self.config.feature_width, num_labels).to(device)
+        self.config = replace(self.config, num_labels=num_labels, head_dims=head_dims)
+        device = next(self.conv6.parameters()).device
+        self.conv6 = _main_classifier(self.config).to(device)
         if self.config.aux_width:
             self.conv6_1 = _classifier(self.config.aux_width, num_labels).to(device)
+
+
+def _main_classifier(config: PSPNetConfig) -> nn.Module:
+    if config.head_dims:
+        return CentroidClassifier(config.feature_width, config.head_dims, config.num_labels)
+    return _classifier(config.feature_width, config.num_labels)
 
 
 def _classifier(inputs: int, num_labels: int) -> nn.Conv2d:

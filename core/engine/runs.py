@@ -24,7 +24,7 @@ from core.engine.segmenter import available_weights
 from core.engine.settings import check_ranges
 from core.engine.targets import make_targets
 from core.engine.tensorboard_log import TensorBoardLog, require_tensorboard
-from core.engine.training import PairTraining, Round, clusters_of_round, frozen_copy, rounds, with_fresh_heads
+from core.engine.training import PairTraining, Round, clusters_of_round, frozen_copy, rounds, with_new_heads
 from core.engine.validation_losses import ValidationLosses, ValidationRecord, as_row, validation_config, validation_losses
 from core.engine.weights import NetworkInfo, load_network, save_network
 from core.errors import InputError
@@ -194,7 +194,8 @@ class _Job:
         if self.group.leads and self.run.official_layout:
             write_centroids(self.official / f"centroids_{part.start}.h5", self.clusters)
         targets = yield from make_targets(frozen, self.clusters, self.data, self.config)
-        fresh = with_shared_statistics(with_fresh_heads(start, self.clusters.num_clusters, self.seed + part.number), self.group)
+        fresh = with_new_heads(start, self.clusters, self.config, self.seed + part.number)
+        fresh = with_shared_statistics(fresh, self.group)
         losses = PairTraining(fresh, self.data, targets, self.info.preprocessing, self.config, self.seed)
         watched = yield from self._watched(losses, frozen)
         yield from self._steps(part, losses, watched)

@@ -92,7 +92,7 @@ def train_clusters(
         path = None if work is None else Path(work) / f"clusters_{part.number}.safetensors"
         clusters = yield from clusters_of_round(frozen, data, config, seed + part.number, path)
         targets = yield from make_targets(frozen, clusters, data, config)
-        network = with_fresh_heads(frozen.network, clusters.num_clusters, seed + part.number)
+        network = with_new_heads(frozen.network, clusters, config, seed + part.number)
         losses = PairTraining(network, data, targets, preprocessing, config, seed)
         snapshot = None if work is None else Path(work) / f"snapshot_{part.number}.safetensors"
         yield from optimise(network, losses, config.optimization, seed, snapshot, (part.start, part.stop))
@@ -118,12 +118,19 @@ def clusters_of_round(
     return clusters
 
 
-def with_fresh_heads(network: PSPNet, num_labels: int, seed: int) -> PSPNet:
-    """A copy of the network whose classifiers are new: weights N(0, 0.01), biases 0 (PAPER 2.2 step 6)."""
+def with_new_heads(network: PSPNet, clusters: ClusterModel, config: FGSNConfig, seed: int) -> PSPNet:
+    """A copy of the network whose classifiers are new: weights N(0, 0.01), biases 0 (PAPER 2.2 step 6), or the clusters' rule.
+
+    The auxiliary classifier is random in both cases: the clusters are not of its features.
+    """
+    at_centroids = config.head == "centroids"
     fresh = copy.deepcopy(network)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        fresh.reset_heads(num_labels)
+        fresh.reset_heads(clusters.num_clusters, clusters.A.shape[1] if at_centroids else 0)
+    if at_centroids:
+        rule = (torch.tensor(array) for array in (clusters.A, clusters.b, clusters.centroids))
+        fresh.conv6.start_at(*rule, config.sharpness)
     return fresh.to(memory_format=torch.channels_last)
 
 
