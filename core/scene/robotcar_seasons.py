@@ -7,7 +7,7 @@ location's COLMAP model is one of its own, opened by its own folder. v2 brings p
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from core.scene.benchmark_scene import (
 )
 from core.scene.colmap import ColmapImage, camera_from_colmap, model_suffix, read_model, scene_map_from_model
 from core.scene.colmap_text import numbers, text_lines
-from core.scene.image_names import inside, outside_note
+from core.scene.image_names import Listing, inside, outside_note
 from core.scene.nvm import read_nvm
 from core.scene.nvm_scene import described_nvm_map
 from core.scene.poses import fault_note, pose_from_camera_to_world
@@ -38,6 +38,7 @@ CAMERAS = ("left", "rear", "right")
 TRAIN, TEST = "robotcar_v2_train.txt", "robotcar_v2_test.txt"
 _MODELS, _LOCATIONS, _QUERIES = "3D-models", "colmap_reconstructions", "queries_per_location"
 _SIZE = (1024, 1024)
+_PROGRESS_EVERY = 2000
 _LOCATION = re.compile(r"\d+(_aligned)?")
 
 
@@ -86,14 +87,14 @@ def read(path: Path) -> Generator[Progress, None, Scene]:
     elif model is not None:
         scene_map, map_notes = yield from _merged_map(model, root, cameras)
     yield Progress("Reading the queries", 0.95)
-    queries, query_notes = _queries(root, cameras, location)
+    queries, query_notes = yield from _queries(root, cameras, location)
     queries, feature_notes = with_features(queries, root / _MODELS / "query.db")
     title = "RobotCar Seasons v2" if _has_lists(root) else "RobotCar Seasons"
     return (
         yield from benchmark_scene(
             title if location is None else f"{title}, location {location}",
             root,
-            scene_map.images if scene_map else _reference_images(root, cameras),
+            scene_map.images if scene_map else (yield from _reference_images(root, cameras)),
             queries,
             scene_map,
             [*notes, *map_notes, *query_notes, *feature_notes],
@@ -110,9 +111,9 @@ def _model_of(root: Path) -> tuple[Path | None, Notes]:
     return folders_with_note(locations, "locations") if locations else (None, ())
 
 
-def _reference_images(root: Path, cameras: Mapping[str, Camera]) -> tuple[ImageData, ...]:
+def _reference_images(root: Path, cameras: Mapping[str, Camera]) -> Generator[Progress, None, tuple[ImageData, ...]]:
     """What lies in the reference's folder, where there is no map to say what belongs to it."""
-    return _images(_names_in(root / "images" / REFERENCE, REFERENCE), root, cameras)
+    return (yield from _images(_names_in(root / "images" / REFERENCE, REFERENCE), root, cameras))
 
 
 def _merged_map(
@@ -121,10 +122,13 @@ def _merged_map(
     model = yield from read_nvm(file)
     names = [_full_name(name) for name in model.names]
     _require_once(names, file)
+    images = yield from _images(names, root, cameras)
+    yield Progress("Cameras of the reference", 1.0)
     images = [
         replace(image, cam_from_world=pose, camera=image.camera or _square(focal, file))
-        for image, pose, focal in zip(_images(names, root, cameras), model.poses, model.focals, strict=True)
+        for image, pose, focal in zip(images, model.poses, model.focals, strict=True)
     ]
+    yield Progress("Putting the map together", 1.0)
     guessed = [image.name for image in images if image.name.split("/")[-2] not in cameras]
     notes = (f"{file}: {len(guessed)} images have the camera of the NVM file, with their middle as centre.",) if guessed else ()
     scene_map, own = yield from described_nvm_map(model, images, root / _MODELS / "overcast-reference.db", file)
@@ -142,9 +146,10 @@ def _location_map(folder: Path, root: Path, cameras: Mapping[str, Camera]) -> Ge
     by_name = {image.name: image for image in model.images.values()}
     names = [_full_name(inside(image.name), by_name[image.name]) for image in scene_map.images]
     _require_once(names, folder)
+    found = yield from _images(names, root, cameras)
     images = [
         replace(own, cam_from_world=image.cam_from_world, camera=own.camera or image.camera)
-        for own, image in zip(_images(names, root, cameras), scene_map.images, strict=True)
+        for own, image in zip(found, scene_map.images, strict=True)
     ]
     return replace(scene_map, images=tuple(images)), outside_note(folder, by_name) + notes
 
@@ -172,17 +177,24 @@ def _as_jpg(name: str) -> str:
     return name[:-4] + ".jpg" if name.lower().endswith(".png") else name
 
 
-def _images(names: Iterable[str], root: Path, cameras: Mapping[str, Camera]) -> tuple[ImageData, ...]:
-    return tuple(_image(name, root, cameras) for name in names)
+def _images(
+    names: Sequence[str], root: Path, cameras: Mapping[str, Camera]
+) -> Generator[Progress, None, tuple[ImageData, ...]]:
+    there, images = Listing(), []
+    for k, name in enumerate(names):
+        if k % _PROGRESS_EVERY == 0:
+            yield Progress(f"Images of {root.name}: {k:,} of {len(names):,}", k / len(names))
+        images.append(_image(name, root, cameras, there))
+    return tuple(images)
 
 
-def _image(name: str, root: Path, cameras: Mapping[str, Camera]) -> ImageData:
+def _image(name: str, root: Path, cameras: Mapping[str, Camera], there: Listing) -> ImageData:
     condition, camera, file = ["", "", *name.split("/")][-3:]
     time = file.rsplit(".", 1)[0]
     timestamp = int(time) / 1e6 if time.isascii() and time.isdigit() and len(time) < 18 else None
     path = root / "images" / name
-    if not path.is_file() and path.with_suffix(".png").is_file():
-        path = path.with_suffix(".png")
+    if path not in there and (png := path.with_suffix(".png")) in there:
+        path = png
     return ImageData(name, path, condition or "unknown", cameras.get(camera), timestamp_s=timestamp)
 
 
@@ -228,7 +240,9 @@ def read_extrinsics(root: Path) -> dict[str, Rigid3d]:
 # Queries
 
 
-def _queries(root: Path, cameras: Mapping[str, Camera], location: int | None) -> tuple[tuple[ImageData, ...], Notes]:
+def _queries(
+    root: Path, cameras: Mapping[str, Camera], location: int | None
+) -> Generator[Progress, None, tuple[tuple[ImageData, ...], Notes]]:
     """Every query that is listed, of one location where one is asked for, with the poses that v2 gives."""
     names, notes = _listed(root, location)
     poses, pose_notes = _train_poses(root, names)
@@ -237,7 +251,8 @@ def _queries(root: Path, cameras: Mapping[str, Camera], location: int | None) ->
         names = list(dict.fromkeys([*names, *poses, *tested]))
         notes += test_notes
     poses, rig_notes = _with_rig(poses, names, read_extrinsics(root))
-    queries = (replace(image, cam_from_world=poses.get(image.name)) for image in _images(names, root, cameras))
+    images = yield from _images(names, root, cameras)
+    queries = (replace(image, cam_from_world=poses.get(image.name)) for image in images)
     return tuple(queries), notes + pose_notes + rig_notes
 
 
