@@ -17,6 +17,7 @@ from pathlib import Path
 from core.errors import InputError
 from fgsn_viewer.cli_consistency import add_consistency_commands
 from fgsn_viewer.cli_evaluation import ODOMETRY_HELP, add_evaluation_commands
+from fgsn_viewer.cli_files import add_file_commands
 from fgsn_viewer.cli_settings import CommandParser, add_localizer_settings
 from fgsn_viewer.cli_training import add_training_commands
 from fgsn_viewer.cli_values import non_negative_float, parse_size, positive_float, positive_int, seed_number
@@ -83,6 +84,7 @@ def build_parser() -> tuple[argparse.ArgumentParser, frozenset[str]]:
     _add_localizer_commands(command)
     add_evaluation_commands(command)
     add_weights_commands(command)
+    add_file_commands(command)
     return parser, frozenset(subparsers.choices)
 
 

@@ -48,6 +48,24 @@ def non_negative_float(text: str) -> float:
     return value
 
 
+_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+def parse_bytes(text: str) -> int:
+    """Parse '500MB' or '1.5 GB' as bytes."""
+    number = text.strip().rstrip("BbKkMmGgTt")
+    unit, value = text.strip()[len(number) :].upper(), _finite(number)
+    if value is None or value < 0 or unit not in _UNITS:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; expected a number with B, KB, MB, GB or TB, as 500MB")
+    return int(value * _UNITS[unit])
+
+
+def bytes_text(count: int) -> str:
+    """Bytes in the largest unit that leaves a number of at least 1."""
+    unit = max((unit for unit, size in _UNITS.items() if unit and size <= max(1, count)), key=_UNITS.__getitem__)
+    return f"{count / _UNITS[unit]:.3g} {unit}"
+
+
 def _finite(text: str) -> float | None:
     try:
         value = float(text)

@@ -76,6 +76,7 @@ def test_the_window_computes_nothing_outside_the_controller():
         "commands_training.py",
         "commands_consistency.py",
         "commands_evaluation.py",
+        "commands_files.py",
         "commands_sequence.py",
         "demo.py",
         "bootstrap.py",

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from core.errors import InputError
-from core.geometry import Array, Camera
+from core.geometry import Array, Camera, Rigid3d
 from core.images import write_atomic
 from core.records import ImageData, Observations, SceneMap
 from core.scene.colmap import params_to_colmap, write_model
 from core.scene.folders import require_empty, whole_folder
+from core.scene.submission import NAMES
 
-FORMATS = ("list", "colmap", "tum", "kapture")
 KAPTURE_VERSION = "1.1"
 
 
@@ -24,6 +25,26 @@ def posed(images: Sequence[ImageData], where: object) -> tuple[ImageData, ...]:
     if not found:
         raise InputError(f"{where}: no image has a pose to write")
     return found
+
+
+def with_poses(images: Sequence[ImageData], poses: Mapping[str, Rigid3d], where: object) -> tuple[ImageData, ...]:
+    """The images that a list of poses names, with its poses; the list may name them as a benchmark does.
+
+    Raises InputError, led by ``where``, for names that are no image's or that several images share.
+    """
+    named = {scheme: _by_name(images, short) for scheme, short in NAMES.items()}
+    found = max(named.values(), key=lambda by_name: len(poses.keys() & by_name.keys()))
+    for name in poses:
+        if len(found.get(name, ())) != 1:
+            raise InputError(f"{where}: {name!r} names {len(found.get(name, ()))} of the images, expected one")
+    return tuple(replace(found[name][0], cam_from_world=pose) for name, pose in poses.items())
+
+
+def _by_name(images: Sequence[ImageData], short: Callable[[str], str]) -> dict[str, list[ImageData]]:
+    by_name: dict[str, list[ImageData]] = {}
+    for image in images:
+        by_name.setdefault(short(image.name), []).append(image)
+    return by_name
 
 
 def write_colmap_poses(folder: str | Path, images: Sequence[ImageData]) -> None:
