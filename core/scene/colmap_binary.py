@@ -36,6 +36,7 @@ _NO_POINT = np.uint64(2**64 - 1)
 _POINT2D = np.dtype([("xy", "<f8", 2), ("point3D", "<u8")])
 _POINT3D = np.dtype([("id", "<u8"), ("xyz", "<f8", 3), ("rgb", "u1", 3), ("error", "<f8"), ("track_length", "<u8")])
 _TRACK_ELEMENT_BYTES = 8
+_POINTS_AT_ONCE = 100_000
 
 
 class _Bytes:
@@ -138,8 +139,7 @@ def _read_points(file: _Bytes) -> tuple[Array, Array, Array]:
         (track_length,) = struct.unpack_from("<Q", file.data, start + _POINT3D.fields["track_length"][1])
         file.take(track_length * _TRACK_ELEMENT_BYTES)
     file.finish(count, "points")
-    window = np.asarray(starts, np.int64)[:, None] + np.arange(_POINT3D.itemsize)
-    points = np.frombuffer(file.data, np.uint8)[window].view(_POINT3D).reshape(-1) if count else np.zeros(0, _POINT3D)
+    points = _gathered(file.data, starts)
     if not np.isfinite(points["xyz"]).all():
         raise SceneError(f"{file.path}: corrupt, point {points['id'][~np.isfinite(points['xyz']).all(1)][0]} is not finite")
     ids = points["id"].astype(np.int64)
@@ -147,3 +147,13 @@ def _read_points(file: _Bytes) -> tuple[Array, Array, Array]:
     if (np.diff(ids[order]) == 0).any():
         raise SceneError(f"{file.path}: corrupt, a point id occurs more than once")
     return ids[order], points["xyz"][order], points["rgb"][order]
+
+
+def _gathered(data: bytes, starts: list[int]) -> Array:
+    """The heads of the points, which lie apart, a part at a time: all their bytes at once would need much memory."""
+    points, content = np.zeros(len(starts), _POINT3D), np.frombuffer(data, np.uint8)
+    for begin in range(0, len(starts), _POINTS_AT_ONCE):
+        part = np.asarray(starts[begin : begin + _POINTS_AT_ONCE], np.int64)
+        window = part[:, None] + np.arange(_POINT3D.itemsize)
+        points[begin : begin + len(part)] = content[window].view(_POINT3D).reshape(-1)
+    return points
