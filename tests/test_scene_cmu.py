@@ -150,7 +150,7 @@ def test_a_pose_that_is_none_leaves_one_query_without_and_is_noted(extended, val
     assert sum(query.cam_from_world is not None for query in found.queries) == 2
     (note,) = found.notes
     assert says in note
-    assert note.startswith("1 poses are left out (the first: " + str(file))
+    assert note.startswith("1 pose is left out (the first: " + str(file))
 
 
 def test_a_query_listed_twice_is_taken_once_and_keeps_its_first_pose(extended):

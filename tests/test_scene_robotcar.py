@@ -84,6 +84,19 @@ def test_a_location_is_read_from_its_text_model_with_its_own_queries(pictured, t
     assert all(image.path.is_file() for image in found.reference)
 
 
+def test_an_nvm_file_of_a_location_comes_with_its_own_queries(true, tmp_path):
+    write_robotcar(true.scene, tmp_path / "rc")
+    own = tmp_path / "rc" / "3D-models" / "individual" / "nvm" / "001_aligned.nvm"
+    own.parent.mkdir()
+    shutil.copy(tmp_path / "rc" / "3D-models" / "all-merged" / "all.nvm", own)
+    (tmp_path / "rc" / "3D-models" / "individual" / "queries_per_location" / "queries_location_2.txt").write_text(
+        "sun/rear/1.jpg\n"
+    )
+    found = open_scene(own)
+    assert (found.name, len(found.queries)) == ("RobotCar Seasons v2, location 1", 18)
+    assert len(found.map.points3D) == len(true.scene.map.points3D)
+
+
 def test_of_several_locations_the_first_is_opened_and_each_brings_its_own_queries(true, tmp_path):
     write_robotcar(true.scene, tmp_path / "rc", merged=False)
     individual = tmp_path / "rc" / "3D-models" / "individual"

@@ -61,7 +61,7 @@ def read_center_poses(paths: Iterable[Path]) -> tuple[dict[str, Rigid3d], tuple[
                 _add(poses, inside(tokens[0]), pose_from_center(values[:4], values[4:], where), where)
             except SceneError as error:
                 faults.append(str(error))
-        notes += [*outside_note(path, given), *fault_note(faults, "poses")]
+        notes += [*outside_note(path, given), *fault_note(faults, "pose")]
     return poses, tuple(notes)
 
 
@@ -73,7 +73,10 @@ def _add(poses: dict[str, Rigid3d], name: str, pose: Rigid3d, where: str) -> Non
 
 def fault_note(faults: list[str], what: str) -> tuple[str, ...]:
     """One sentence on entries that were left out; nothing when none was."""
-    return (f"{len(faults)} {what} are left out (the first: {faults[0]}).",) if faults else ()
+    if not faults:
+        return ()
+    count = f"1 {what} is" if len(faults) == 1 else f"{len(faults)} {what}s are"
+    return (f"{count} left out (the first: {faults[0]}).",)
 
 
 def _floats(tokens: list[str]) -> Array | None:

@@ -80,7 +80,7 @@ def read(path: Path) -> Generator[Progress, None, Scene]:
     yield Progress(f"Reading the cameras of {root.name}", 0.0)
     cameras = _read_intrinsics(root)
     model, notes = (path, ()) if path != root else _model_of(root)
-    location = number_of(model.name) if model is not None and model.is_dir() else None
+    location = number_of(model.stem) if model is not None and _LOCATION.fullmatch(model.stem) else None
     scene_map, map_notes = None, ()
     if model is not None and model.is_dir():
         scene_map, map_notes = yield from _location_map(model, root, cameras)
@@ -313,7 +313,7 @@ def _train_poses(root: Path, known: Sequence[str]) -> tuple[dict[str, Rigid3d], 
             poses[name] = pose_from_camera_to_world(matrix, where)
         except SceneError as error:
             faults.append(str(error))
-    return poses, outside_note(file, given) + fault_note(faults, "poses")
+    return poses, outside_note(file, given) + fault_note(faults, "pose")
 
 
 def _floats(words: list[str], where: str) -> Array:
