@@ -14,19 +14,21 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from benchmarks import seasons_tuning as tuning
+from benchmarks.seasons_districts import write_districts
 from benchmarks.seasons_fit import BY_DESCRIPTORS, Fitted, best_tempering, fits_of, tempering_variants
 from benchmarks.seasons_real import write_real_scenes
 from benchmarks.seasons_scenes import AIMS, DIFFICULTIES, TEST_SEED, TUNING_SEED, SceneSet, write_scenes
 from benchmarks.seasons_solvers import poselib_p3p, pycolmap_p3p
-from benchmarks.seasons_table import WEIGHTED, Study, seasons_text
+from benchmarks.seasons_table import STRICT, WEIGHTED, Study, seasons_text
 from core.evaluation.job import Job, Labelling, Variant
 from core.evaluation.results import write_text
 from core.evaluation.rows import QueryRow
@@ -37,6 +39,7 @@ from core.localizer.pipeline import LocalizerConfig
 from core.records import Progress
 from core.steps import finish
 from core.world.conditions import CONDITIONS
+from core.world.export import REFERENCE_CONDITION
 from core.world.geometry import KINDS
 from fgsn_viewer.cli_values import non_negative_float, parse_size, positive_float, positive_int, seed_number
 from fgsn_viewer.commands_evaluation import labelling_of, write_evaluation
@@ -46,6 +49,7 @@ GRAVITY_ERRORS_DEG, HEIGHT_ERRORS_M = (0.0, 1.0, 2.0, 5.0), (0.0, 0.3, 1.0)
 HARDNESS = (0.6, 0.8, 1.0, 1.2)
 """Times the difficulty of each kind: what --study-difficulty tries on the tuning worlds, to choose how hard it shall be."""
 GPS_ERROR_M = 4.0
+GSMC_RATIO = 0.9
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -68,9 +72,10 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--work", type=Path, required=True, metavar="DIR", help="scenes and finished results; resumable")
     made.add_argument("--out", type=Path, default=Path("docs/seasons.md"), metavar="FILE")
     made.add_argument("--weights", nargs="+", default=["world-19", "world-100"], help="networks, coarse vocabulary first")
-    made.add_argument("--scenes", type=positive_int, default=12, help="test worlds a kind")
-    made.add_argument("--tuning-scenes", type=positive_int, default=3, help="worlds a kind to tune plain P3P on")
-    made.add_argument("--queries", type=positive_int, default=8, help="queries a condition and world")
+    made.add_argument("--scenes", type=positive_int, default=3, help="test worlds a kind; the n-th of all kinds share a map")
+    made.add_argument("--tuning-scenes", type=positive_int, default=1, help="worlds a kind to tune plain P3P on")
+    made.add_argument("--queries", type=positive_int, default=5, help="queries a condition and world")
+    made.add_argument("--tuning-queries", type=positive_int, default=4, help="the same for the worlds to tune on")
     made.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS)
     made.add_argument("--conditions", nargs="+", default=list(CONDITIONS), choices=CONDITIONS)
     made.add_argument("--size", type=parse_size, default=(640, 480), metavar="WxH")
@@ -120,31 +125,34 @@ def plan_of(options: argparse.Namespace) -> Plan:
         size=size,
     )
     workers = Workers(options.workers, options.scheduler)
-    tuned = replace(test, first_seed=TUNING_SEED, count=tuning_scenes)
+    asked_in_tuning = queries if options.quick else options.tuning_queries
+    tuned = replace(test, first_seed=TUNING_SEED, count=tuning_scenes, num_queries=asked_in_tuning)
     return Plan(options.work.resolve(), tuned, test, options.photographs, workers, options.seed, options.quick)
 
 
 def run(plan: Plan, labellings: tuple[Labelling, ...]) -> Generator[Progress, None, Study]:
     """Do all stages; return everything that the text needs."""
     started = time.perf_counter()
-    tuning_paths = yield from write_scenes(plan.tuning, plan.work / "scenes")
-    labels = labellings[min(1, len(labellings) - 1)].name
-    tuning_job = job(plan, tuning_paths, tuning.variants(plan.quick, labels), labellings)
+    tuning_paths = yield from _districts(plan, plan.tuning)
+    names = [labelling.name for labelling in labellings]
+    tuning_job = job(plan, tuning_paths, tuning.variants(plan.quick, names), labellings)
     tried = yield from evaluate(tuning_job, plan.work / "tuning", plan.workers)
-    rankings = {f"ssmc {name}".strip() if name else "p3p": tuning.ranked(tried.rows, plan.quick, name) for name in ("", labels)}
-    plain, semantic = (ranking[0].setting.config() for ranking in rankings.values())
-    fitted = yield from fit(plan, tuning_paths, semantic, labellings, labels)
-    test_paths = yield from write_scenes(plan.test, plan.work / "scenes")
-    methods = method_variants(plain, semantic, labellings, fitted)
-    studied = sensitivity_variants(semantic, labellings)
-    variants = methods + (studied[3:4] if plan.quick else studied) + outside_variants(plain)
-    test_job = job(plan, test_paths, variants, labellings)
+    rankings = {f"ssmc {name}".strip() if name else "p3p": tuning.ranked(tried.rows, plan.quick, name) for name in ("", *names)}
+    plain, *best = (ranking[0].setting.config() for ranking in rankings.values())
+    semantic = dict(zip(names, best))
+    fitted = yield from fit(plan, tuning_paths, semantic, labellings)
+    test_paths = yield from _districts(plan, plan.test)
+    strict = {name: tuning.ranked(tried.rows, plan.quick, name, tuning.PAPER)[0].setting.config("ssmc") for name in names}
+    methods = method_variants(plain, semantic, labellings, fitted, strict)
+    test_job = job(plan, test_paths, methods + outside_variants(plain), labellings)
     found = yield from evaluate(test_job, plan.work / "test", plan.workers)
     yield from write_evaluation(plan.work / "test", found, test_job)
+    studied = yield from _sensitivity(plan, test_paths, methods, semantic, labellings)
     real, notes = yield from _photographs(plan, methods, labellings)
     return Study(
         rankings=rankings,
         rows=found.rows,
+        studied=studied,
         real_rows=real,
         real_notes=notes,
         num_labels={labelling.name: labelling.num_labels for labelling in labellings},
@@ -158,14 +166,48 @@ def run(plan: Plan, labellings: tuple[Labelling, ...]) -> Generator[Progress, No
     )
 
 
+def _districts(plan: Plan, scenes: SceneSet) -> Generator[Progress, None, tuple[Path, ...]]:
+    streets = yield from write_scenes(scenes, plan.work / "scenes")
+    return (yield from write_districts(streets, plan.work / "districts"))
+
+
 def fit(
-    plan: Plan, scenes: tuple[Path, ...], semantic: LocalizerConfig, labellings: tuple[Labelling, ...], labels: str
+    plan: Plan, scenes: tuple[Path, ...], semantic: Mapping[str, LocalizerConfig], labellings: tuple[Labelling, ...]
 ) -> Generator[Progress, None, Fitted]:
-    """Fit what soft labels need on the tuning worlds alone, with the matches as they are tuned."""
-    fits = yield from fits_of(job(plan, scenes, (), labellings), semantic, plan.work / "fit")
-    variants = tempering_variants(semantic, labels, fits[labels].config, plan.quick)
+    """Fit what soft labels need on the tuning worlds alone, with the matches as they are tuned for each network."""
+    fits = {}
+    for labelling in labellings:
+        own = job(plan, scenes, (), (labelling,))
+        fits |= yield from fits_of(own, semantic[labelling.name], plan.work / "fit")
+        if labelling is fine(labellings):
+            by_descriptors = fits[BY_DESCRIPTORS]
+    fits[BY_DESCRIPTORS] = by_descriptors
+    labels = fine(labellings).name
+    variants = tempering_variants(few_matches(semantic[labels]), labels, fits[labels].config, plan.quick)
     found = yield from evaluate(job(plan, scenes, variants, labellings), plan.work / "tempering", plan.workers)
     return Fitted(fits, *best_tempering(found.rows))
+
+
+def fine(labellings: Sequence[Labelling]) -> Labelling:
+    """The network that the claim is about: the second, after a coarse one."""
+    return labellings[min(1, len(labellings) - 1)]
+
+
+def _sensitivity(
+    plan: Plan,
+    scenes: tuple[Path, ...],
+    methods: tuple[Variant, ...],
+    semantic: Mapping[str, LocalizerConfig],
+    labellings: tuple[Labelling, ...],
+) -> Generator[Progress, None, tuple[QueryRow, ...]]:
+    """GSMC with oracles of stated errors, beside GSMC as it is: every third changed condition of the first worlds."""
+    studied = sensitivity_variants(semantic[fine(labellings).name], fine(labellings))
+    estimated = tuple(variant for variant in methods if (variant.name, variant.labels) == ("gsmc", fine(labellings).name))
+    first = scenes[:: plan.test.count]
+    variants = estimated + (studied[3:4] if plan.quick else studied)
+    changed = [condition for condition in plan.test.conditions if condition != REFERENCE_CONDITION]
+    own = replace(job(plan, first, variants, labellings), conditions=() if plan.quick else tuple(changed[::3]))
+    return (yield from evaluate(own, plan.work / "test", plan.workers)).rows
 
 
 def _without_statistics(labellings: Sequence[Labelling]) -> list[str]:
@@ -194,39 +236,53 @@ def job(plan: Plan, scenes: tuple[Path, ...], variants: tuple[Variant, ...], lab
 
 
 def method_variants(
-    plain: LocalizerConfig, semantic: LocalizerConfig, labellings: Sequence[Labelling], fitted: Fitted
+    plain: LocalizerConfig,
+    semantic: Mapping[str, LocalizerConfig],
+    labellings: Sequence[Labelling],
+    fitted: Fitted,
+    strict: Mapping[str, LocalizerConfig],
 ) -> tuple[Variant, ...]:
     """Plain P3P as tuned, and every method with every network as SSMC was tuned and the soft labels were fitted.
 
     ``WEIGHTED`` draws by descriptors in the same RANSAC as the methods that draw by labels too: only what they find beyond
-    it is owed to labels. Sequences begin without being told where, and also where a GPS-like position puts them.
+    it is owed to labels. ``strict``: the best settings of SSMC that drop as the paper does. GSMC takes seconds a query:
+    it runs with the fine network alone, on matches of the usual ratio. Sequences begin without being told where, and also
+    where a GPS-like position puts them.
     """
-    made = [
-        Variant(method, replace(fitted.config(semantic, labelling.name), method=method), labelling.name)
-        for method in LABEL_METHODS
-        for labelling in labellings
-    ]
+    chosen, same = fine(labellings).name, replace(semantic[fine(labellings).name], method=plain.method)
+    weighted = replace(fitted.fits[BY_DESCRIPTORS].config, weigh_p3p=True)
+    made = [Variant("p3p", plain)]
+    if same.matching != plain.matching or same.ransac != plain.ransac:
+        made.append(Variant("p3p, set as SSMC", same))
+    made.append(Variant(WEIGHTED, replace(same, affinity=weighted)))
+    made += [Variant(STRICT, strict[labelling.name], labelling.name) for labelling in labellings]
+    for method, labelling in product(LABEL_METHODS, labellings):
+        config = replace(fitted.config(semantic[labelling.name], labelling.name), method=method)
+        if not method.startswith("gsmc"):
+            made.append(Variant(method, config, labelling.name))
+        elif labelling.name == chosen:
+            made.append(Variant(method, few_matches(config), chosen))
     made += [
         replace(variant, name=f"{variant.name}, start known to {GPS_ERROR_M:g} m", start_error_m=GPS_ERROR_M)
         for variant in made
         if variant.is_sequence
     ]
-    same = replace(semantic, method=plain.method)
-    weighted = replace(fitted.fits[BY_DESCRIPTORS].config, weigh_p3p=True)
-    made.insert(0, Variant(WEIGHTED, replace(same, affinity=weighted)))
-    if same != plain:
-        made.insert(0, Variant("p3p, set as SSMC", same))
-    return (Variant("p3p", plain), *made)
+    return tuple(made)
 
 
-def sensitivity_variants(config: LocalizerConfig, labellings: Sequence[Labelling]) -> tuple[Variant, ...]:
-    """GSMC with the true gravity and height made wrong by stated errors, one at a time, with the last network."""
+def few_matches(config: LocalizerConfig) -> LocalizerConfig:
+    """GSMC's own matches: no more than the ratio of the literature gives (PAPER 3.2), because each costs milliseconds."""
+    return replace(config, matching=replace(config.matching, ratio=min(config.matching.ratio, GSMC_RATIO)))
+
+
+def sensitivity_variants(config: LocalizerConfig, labelling: Labelling) -> tuple[Variant, ...]:
+    """GSMC with the true gravity and height made wrong by stated errors, one at a time."""
     errors = [(deg, 0.0) for deg in GRAVITY_ERRORS_DEG] + [(0.0, metres) for metres in HEIGHT_ERRORS_M if metres]
     made = []
-    for deg, metres in errors if labellings else ():
+    for deg, metres in errors:
         prior = PriorConfig(source="oracle", gravity_noise_deg=deg, height_noise_m=metres)
         name = f"gsmc, oracle +- {deg:g} deg, {metres:g} m"
-        made.append(Variant(name, replace(config, method="gsmc", prior=prior), labellings[-1].name))
+        made.append(Variant(name, replace(few_matches(config), method="gsmc", prior=prior), labelling.name))
     return tuple(made)
 
 
@@ -239,7 +295,7 @@ def study_difficulty(plan: Plan) -> Generator[Progress, None, str]:
     texts = ["Aim, percent within (0.25 m, 2 deg): " + ", ".join(f"{kind} {share:g}" for kind, share in AIMS.items())]
     for factor in HARDNESS:
         scenes = replace(plan.tuning, difficulties={k: hard.times(factor) for k, hard in plan.tuning.difficulties.items()})
-        paths = yield from write_scenes(scenes, plan.work / "scenes")
+        paths = yield from _districts(plan, scenes)
         found = yield from evaluate(job(plan, paths, (Variant("p3p"),), ()), plan.work / "difficulty", plan.workers)
         table = table_text([row for row in rows_by_kind(found.rows) if row.condition == CHANGED])
         texts.append(f"{scenes.difficulty_text}\n{table}")

@@ -22,7 +22,7 @@ from core.localizer.pipeline import LocalizerConfig, prepare
 from core.localizer.ransac import reprojection_errors
 from core.records import ImageData, Progress
 
-TEMPERINGS = (0.03, 0.01, 0.1)
+TEMPERINGS = (0.03, 0.1)
 """What one visible point's evidence may count in gsmc-soft; of equals the first is taken."""
 BY_DESCRIPTORS = ""
 """The name of the fit that knows no labels."""

@@ -11,6 +11,7 @@ from benchmarks import seasons, seasons_real
 from benchmarks import seasons_tuning as tuning
 from benchmarks.seasons_fit import BY_DESCRIPTORS, Fitted, best_tempering, tempering_name
 from benchmarks.seasons_scenes import AIMS, DIFFICULTIES, TEST_SEED, TUNING_SEED, Difficulty, SceneSet
+from benchmarks.seasons_table import STRICT
 from core.evaluation.job import Labelling
 from core.geometry import Camera
 from core.images import write_image
@@ -54,24 +55,40 @@ def test_the_best_setting_of_plain_p3p_is_the_one_that_finds_most_changed_querie
     assert (best.setting.name, best.recall) == (names[2], (0, 100, 100))
     assert all(one.recall == (0, 0, 0) for one in others)
     assert best.setting.config().matching.ratio == best.setting.ratio == 0.9
-    assert len(list(tuning.settings())) == 72
+    assert (len(list(tuning.settings())), len(list(tuning.settings(labels="a")))) == (20, 24)
+
+
+def test_ssmc_is_tuned_in_how_strict_it_is_and_the_papers_rule_is_ranked_alone():
+    from test_evaluation_results import row
+
+    settings = list(tuning.settings(labels="a"))
+    assert {setting.strictness for setting in settings} == set(tuning.WAYS)
+    lax = next(setting for setting in settings if setting.strictness == tuning.Strictness(9, True, True))
+    config = lax.config("ssmc")
+    assert (config.ssmc.window_px, config.ssmc.count_all, config.keep_moving) == (9, True, True)
+    rows = [row("snow/0.jpg", (0.4, 1.0) if one is lax else None, method=one.name, labels="a") for one in settings]
+    assert tuning.ranked(rows, labels="a")[0].setting == lax
+    assert {one.setting.strictness for one in tuning.ranked(rows, labels="a", strictness=tuning.PAPER)} == {tuning.PAPER}
+    assert lax.name == "ratio 0.85, 8 px, 4 inliers, PROSAC, label within 9 px, labels that move too, all count"
 
 
 def test_plain_p3p_is_also_measured_as_the_others_are_set(tmp_path):
     labelling = Labelling("a", "stripes", 8, "a", StripeLabels(tmp_path))
     loose, strict = (tuning.Setting(ratio, 8.0, 4, True).config for ratio in (0.95, 0.8))
-    made = seasons.method_variants(strict(), loose("ssmc"), [labelling], FITTED)
-    plain, same, drawn, ssmc, *_ = made
-    assert (plain.id, same.id, drawn.id, ssmc.id) == ("p3p", "p3p, set as SSMC", "p3p, drawn by descriptors", "ssmc/a")
+    paper = {"a": loose("ssmc")}
+    made = seasons.method_variants(strict(), {"a": loose("ssmc")}, [labelling], FITTED, paper)
+    drawn = "p3p, drawn by descriptors"
+    assert [one.id for one in made[:5]] == ["p3p", "p3p, set as SSMC", drawn, f"{STRICT}/a", "ssmc/a"]
     assert [variant.config.method for variant in made[:4]] == ["p3p", "p3p", "p3p", "ssmc"]
     assert [variant.config.matching.ratio for variant in made[:4]] == [0.8, 0.95, 0.95, 0.95]
     assert [variant.config.affinity.weigh_p3p for variant in made[:4]] == [False, False, True, False]
-    assert seasons.method_variants(strict(), strict("ssmc"), [labelling], FITTED)[2].id == "ssmc/a"
+    assert seasons.method_variants(strict(), {"a": strict("ssmc")}, [labelling], FITTED, paper)[1].id == drawn
 
 
 def test_what_was_fitted_is_what_is_measured(tmp_path):
     labelling = Labelling("a", "stripes", 8, "a", StripeLabels(tmp_path))
-    made = {v.name: v for v in seasons.method_variants(LocalizerConfig(), LocalizerConfig(), [labelling], FITTED)}
+    config = {"a": LocalizerConfig()}
+    made = {v.name: v for v in seasons.method_variants(LocalizerConfig(), config, [labelling], FITTED, config)}
     assert (made["ssmc-soft"].config.affinity.bias, made["ssmc-soft"].config.affinity.trust) == (-3.0, 0.7)
     assert made["gsmc-soft"].config.gsmc.tempering == 0.1
     assert made["p3p, drawn by descriptors"].config.affinity.bias == -2.0
@@ -98,7 +115,7 @@ def test_each_kind_has_a_difficulty_of_its_own_that_options_replace():
     assert set(DIFFICULTIES) == set(AIMS) == set(KINDS)
     changed = plan("--yaw", "3", "--kinds", "urban").tuning.difficulties
     assert changed == {"urban": replace(DIFFICULTIES["urban"], yaw_deg=3.0)}
-    assert Difficulty().times(0.5) == Difficulty(spacing_m=2.5, lateral_m=1.0, yaw_deg=11.0)
+    assert Difficulty().times(0.5) == Difficulty(spacing_m=1.25, lateral_m=1.0, yaw_deg=12.0)
 
 
 @pytest.fixture

@@ -53,6 +53,18 @@ def test_labels_that_do_not_stay_say_nothing_of_their_points():
     assert ratios[0, 0] > 2
 
 
+def test_labels_that_do_not_stay_say_what_they_are_counted_to_say_where_that_is_asked():
+    scene_map, matches, labels, pose = street()
+    counts = np.eye(NUM_LABELS) * 1000
+    moving = counted(counts, np.arange(NUM_LABELS) != 2)
+    of_it = scene_map.labels.labels == 2
+    ignored = match_log_ratios(given_of(scene_map, matches, labels, pose, moving))
+    heard = match_log_ratios(given_of(scene_map, matches, labels, pose, moving, keep_moving=True))
+    assert np.allclose(ignored[of_it], 0)
+    assert np.allclose(heard, match_log_ratios(given_of(scene_map, matches, labels, pose, counted(counts))))
+    assert (heard[of_it] > 1).all()
+
+
 def test_the_floor_bounds_what_one_label_can_exclude():
     ratios = affinity_ratios(counted(np.eye(4) * 1e9), 4, AffinityConfig(floor=0.05))
     assert ratios.min() == pytest.approx(0.05, rel=1e-3)

@@ -44,6 +44,30 @@ def test_labels_that_do_not_stay_are_dropped():
     assert np.array_equal(keep, scene_map.labels.labels != 2)
 
 
+def test_labels_that_move_speak_like_any_other_where_that_is_asked():
+    scene_map, matches, labels, pose = street(confusion=0.5)
+    statistics = counted(np.eye(NUM_LABELS), np.arange(NUM_LABELS) != 2)
+    keep = ssmc(given_of(scene_map, matches, labels, pose, statistics, keep_moving=True)).keep
+    assert np.array_equal(keep, ssmc(given_of(scene_map, matches, labels, pose)).keep)
+    assert keep[scene_map.labels.labels == 2].any()
+
+
+def test_matches_of_other_labels_may_count_though_they_are_never_drawn():
+    scene_map, matches, labels, pose = street(confusion=0.5)
+    keep = ssmc(given_of(scene_map, matches, labels, pose)).keep
+    config = SsmcConfig(count_all=True)
+    found = ssmc(given_of(scene_map, matches, labels, pose, ssmc=config))
+    assert found.keep.all()
+    assert np.array_equal(found.weights, keep)
+    inliers = [
+        localize_prepared(
+            prepared(query_at(pose), matches), scene_map, LocalizerConfig(method="ssmc", ssmc=one), labels=labels
+        ).result.stats.num_inliers
+        for one in (SsmcConfig(), config)
+    ]
+    assert inliers == [keep.sum(), len(keep)]
+
+
 def test_pixels_that_are_not_finite_are_dropped():
     scene_map, matches, labels, pose = street(count=30)
     pixels = matches.points2D.copy()

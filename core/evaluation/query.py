@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,17 @@ from core.localizer.frames import Candidates, retrieved_poses
 from core.localizer.pipeline import LocalizerConfig, Prepared, localize_prepared, prepare, rank_references
 from core.localizer.ransac import reprojection_errors
 from core.localizer.retrieval import RetrievalConfig, Retriever, build_retriever, is_used
-from core.records import ImageData, Localization, LocalizationResult, Progress, RansacStats, Scene, SceneMap, settings_of
+from core.records import (
+    ImageData,
+    Localization,
+    LocalizationResult,
+    Matches2D3D,
+    Progress,
+    RansacStats,
+    Scene,
+    SceneMap,
+    settings_of,
+)
 from core.scene.scene import open_scene
 from core.steps import finish
 
@@ -92,18 +103,29 @@ def evaluate_unit(desk: Desk, unit: Unit) -> Generator[Progress, None, list[dict
 
 
 def _answers(desk: Desk, path: Path, query: ImageData, variants: list[Variant]) -> Generator[Progress, None, list[Answer]]:
-    """One answer a variant; those of the same features and matching settings share them."""
+    """One answer a variant; those of the same features and matching settings share them, whatever their ratio."""
     prepared: dict[str, tuple[Prepared, dict[str, float]] | str] = {}
     answers = []
     for variant in variants:
-        config = variant.config
+        config = replace(variant.config, matching=replace(variant.config.matching, ratio=1.0))
         same = repr((config.features, config.retrieval, config.matching))
         if same not in prepared:
             retriever = desk.retriever(path, config.retrieval)
             prepared[same] = yield from _prepare(query, desk.scene(path).map, config, retriever)
         yield Progress(f"{variant.id}: {query.name}")
-        answers.append(_answer(desk, path, variant, prepared[same], query))
+        answers.append(_answer(desk, path, variant, _within(prepared[same], variant.config.matching.ratio), query))
     return answers
+
+
+def _within(prepared: tuple[Prepared, dict[str, float]] | str, ratio: float) -> tuple[Prepared, dict[str, float]] | str:
+    """What a stricter ratio leaves of matches made without one: a point's best match stays its best."""
+    if isinstance(prepared, str):
+        return prepared
+    ready, seconds = prepared
+    matches = ready.matches
+    keep = matches.scores > 1 - ratio
+    chosen = {item.name: getattr(matches, item.name)[keep] for item in fields(matches)}
+    return replace(ready, matches=Matches2D3D(**chosen)), seconds
 
 
 def _prepare(

@@ -11,7 +11,7 @@ the seasons benchmark does that on its tuning worlds before it measures anything
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -64,8 +64,10 @@ def affinity_ratios(statistics: LabelStatistics | None, num_labels: int, config:
 def log_affinity(given: MethodInput) -> Array:
     """The logarithm of ``affinity_ratios`` (K, K) f32. Raises InputError for other vocabularies."""
     labels, _ = require_labels(given)
-    stationary_labels(given)
-    return np.log(affinity_ratios(given.statistics, labels.num_labels, given.config.affinity)).astype(np.float32)
+    statistics = given.statistics
+    if statistics is not None and stationary_labels(given) is None:
+        statistics = replace(statistics, stationary=np.ones(labels.num_labels, bool))
+    return np.log(affinity_ratios(statistics, labels.num_labels, given.config.affinity)).astype(np.float32)
 
 
 def match_log_ratios(given: MethodInput) -> Array:

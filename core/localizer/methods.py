@@ -51,7 +51,10 @@ def require_labels(given: MethodInput) -> tuple[LabelMap, PointLabels]:
 
 
 def stationary_labels(given: MethodInput) -> Array | None:
-    """Which labels (K,) bool stay where they are, or None without statistics. Raises InputError for another vocabulary."""
+    """Which labels (K,) bool stay where they are, or None where all may speak: without statistics, or as ``keep_moving`` asks.
+
+    Raises InputError for another vocabulary.
+    """
     statistics, labels = given.statistics, given.labels
     if statistics is None:
         return None
@@ -60,4 +63,4 @@ def stationary_labels(given: MethodInput) -> Array | None:
             f"{given.query.path}: its labels are of the vocabulary {labels.vocabulary!r}, the label statistics of "
             f"{statistics.vocabulary!r}; use those made with the network"
         )
-    return statistics.stationary
+    return None if given.config.keep_moving else statistics.stationary

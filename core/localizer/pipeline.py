@@ -67,6 +67,9 @@ class LocalizerConfig:
     gsmc: GsmcConfig = field(default_factory=GsmcConfig)
     prior: PriorConfig = field(default_factory=PriorConfig)
     method: str = setting("p3p", help="how labels choose among the matches")
+    keep_moving: bool = setting(
+        False, help="labels that the statistics do not call stationary speak like any other; off: they are ignored"
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -16,14 +16,19 @@ class SsmcConfig:
     window_px: int = setting(
         1, unit="px", minimum=1, maximum=101, help="the label may be anywhere in a square of this side; 1: exactly there"
     )
+    count_all: bool = setting(
+        False, help="matches of other labels are never drawn, but count where they agree; off: they are dropped for good"
+    )
 
 
 def ssmc(given: MethodInput) -> Consistency:
     """Keep the matches whose point has the label of the query pixel, or one within the window around it.
 
     Labels of what does not stay where it is (``LabelStatistics.stationary`` False) say nothing of a match, and a point
-    that bears one is not of the map's lasting part: such matches are dropped. Raises InputError for labels that are not
-    there or of another vocabulary than the map's.
+    that bears one is not of the map's lasting part: such matches are dropped. With ``count_all`` labels decide which
+    matches propose poses, and all matches which pose is best: a keypoint on the border of two things loses its label with
+    the smallest change of view, and half of the right matches, dropped for good, are missed when the pose is refined.
+    Raises InputError for labels that are not there or of another vocabulary than the map's.
     """
     labels, points = require_labels(given)
     stationary = stationary_labels(given)
@@ -31,6 +36,8 @@ def ssmc(given: MethodInput) -> Consistency:
     keep = labels_near(labels, given.matches.points2D, expected, given.config.ssmc.window_px)
     if stationary is not None:
         keep &= stationary[expected]
+    if given.config.ssmc.count_all:
+        return Consistency(np.ones(len(keep), bool), keep.astype(np.float32))
     return Consistency(keep)
 
 

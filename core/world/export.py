@@ -74,6 +74,7 @@ def write_scene(
     query_lateral_m: float = 0.4,
     query_yaw_deg: float = 7.0,
     start_query: str = "",
+    map_ratio: float = _MAP_CONFIG.ratio,
 ) -> Generator[Progress, None, Scene]:
     """Render a world and write a scene to ``out``, which must not hold anything yet; return it opened.
 
@@ -82,7 +83,8 @@ def write_scene(
     with a ``segmenter`` its points are labelled. ``pairs`` adds correspondence files (PAPER 2.1), ``truth`` depth (u16
     PNG, cm, 0 where there is none) and classes (u8 PNG). Reference images follow each other at ``spacing_m`` at most;
     queries stand beside their lane and turn by the standard deviations ``query_lateral_m``, ``query_yaw_deg``.
-    ``start_query`` names the image that the window shows first.
+    ``start_query`` names the image that the window shows first. ``map_ratio`` is MapConfig.ratio: a laxer one gives a
+    denser map, whose wrong points the true depth tells.
     The same arguments write the same images and map. Nothing is left when the generator is closed early.
     Raises InputError.
     """
@@ -96,7 +98,7 @@ def write_scene(
     with whole_folder(out, last=SCENE_FILE) as folder:
         yield from _render_all(Renderer(world), shots, camera, folder, truth, seed if pairs else None)
         references = [shot for shot in shots if not shot.is_query]
-        yield from _write_map(references, camera, folder, segmenter)
+        yield from _write_map(references, camera, folder, segmenter, map_ratio)
         queries = [shot for shot in shots if shot.is_query]
         write_queries(folder / "queries.txt", {shot.name: camera for shot in queries})
         write_poses(folder / "poses.txt", {shot.name: shot.cam_from_world for shot in shots})
@@ -218,13 +220,13 @@ def _kept_rendering(shot: _Shot, file: Path, camera: Camera) -> Rendering:
 
 
 def _write_map(
-    references: Sequence[_Shot], camera: Camera, folder: Path, segmenter: Segments | None
+    references: Sequence[_Shot], camera: Camera, folder: Path, segmenter: Segments | None, ratio: float
 ) -> Generator[Progress, None, None]:
     images = [
         ImageData(s.name, folder / "images" / s.name, s.condition, camera, s.cam_from_world)
         for s in references
     ]  # fmt: skip
-    steps = build_scene_map(images, _MAP_CONFIG)
+    steps = build_scene_map(images, replace(_MAP_CONFIG, ratio=ratio))
     scene_map = yield from scaled(steps, 0.7, 0.9)
     depths = [_kept_depth(file) for file in _depth_files(references, folder)]
     scene_map = select_points(scene_map, agrees_with_depth(scene_map, depths))
