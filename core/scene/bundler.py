@@ -9,6 +9,7 @@ Its world is turned back, so that a map is in the frame of the NVM file and of t
 from __future__ import annotations
 
 import gzip
+import warnings
 import zlib
 from collections.abc import Generator
 from dataclasses import dataclass, replace
@@ -29,7 +30,8 @@ _FLIP = np.diag([1.0, -1.0, -1.0])
 _CAMERA_TOKENS, _POINT_TOKENS, _VIEW_TOKENS = 15, 7, 4
 _UNIT_TOLERANCE = 1e-2
 _STEPS = 20_000  # points between two reports of progress
-_MAX_BYTES = 1 << 32  # of what a gzipped file may hold
+_PIECE_BYTES = 1 << 23
+_MAX_LINE_BYTES = 1 << 25  # a point that a million cameras see
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,15 +88,10 @@ def read(path: Path) -> Generator[Progress, None, Scene]:
     places = [base / sub for base in (folder, folder.parent) for sub in ("", "images", "images_upright")]
     root = root_of_most(names, [*places, list_path.parent]) or folder
     posed = [i for i, pose in enumerate(model.poses) if pose is not None]
-    images, sizes_unknown = [], 0
-    for i in posed:
-        file = root / names[i]
-        size = _size(file)
-        sizes_unknown += size is None
-        camera = None if size is None else _camera(model, i, size, f"{model_path}: camera {i}")
-        images.append(ImageData(names[i], file, condition_of(names[i]), camera, model.poses[i]))
-    if sizes_unknown:
-        notes += (f"{model_path}: {sizes_unknown} cameras are not known, because the sizes of their images are not.",)
+    images = [_image(model, i, names[i], root, model_path) for i in posed]
+    unknown = sum(image.camera is None for image in images)
+    if unknown:
+        notes += (f"{model_path}: {unknown} cameras are not known, because the sizes of their images are not.",)
     if len(posed) < len(model.poses):
         notes += (f"{model_path}: {len(model.poses) - len(posed)} of {len(model.poses)} images have no pose there.",)
     scene_map = _map_of(model, images, posed)
@@ -111,6 +108,13 @@ def _require_names(names: list[str], num_cameras: int, list_path: Path, model_pa
         if not name or name in seen:
             raise SceneError(f"{list_path}: the image name {name!r} {'occurs more than once' if name else 'is empty'}")
         seen.add(name)
+
+
+def _image(model: BundlerModel, index: int, name: str, root: Path, model_path: Path) -> ImageData:
+    """One placed image; without its file its size and so its camera are not known."""
+    size = _size(root / name)
+    camera = None if size is None else _camera(model, index, size, f"{model_path}: camera {index}")
+    return ImageData(name, root / name, condition_of(name), camera, model.poses[index])
 
 
 def _size(file: Path) -> tuple[int, int] | None:
@@ -149,7 +153,7 @@ def _map_of(model: BundlerModel, images: list[ImageData], posed: list[int]) -> S
 def read_bundler(path: str | Path) -> Generator[Progress, None, BundlerModel]:
     """Read a Bundler file alone; raises SceneError, led by the file, before anything is allocated for counts that lie."""
     path = Path(path)
-    values = _numbers(path)
+    values = yield from _numbers(path)
     num_cameras, num_points = _counts(values, path)
     at = 2 + num_cameras * _CAMERA_TOKENS
     blocks = values[2:at].reshape(num_cameras, 5, 3)
@@ -173,23 +177,36 @@ def read_bundler(path: str | Path) -> Generator[Progress, None, BundlerModel]:
     return _model(path, blocks[:, 0], poses, heads, _views(values, starts, lengths), np.asarray(lengths, np.int64))
 
 
-def _numbers(path: Path) -> Array:
-    """All numbers of the file after its first line, comments left out."""
+def _numbers(path: Path) -> Generator[Progress, None, Array]:
+    """All numbers of the file after its first line, comments left out, read in pieces."""
+    parts = []
     try:
-        data = path.read_bytes()
-        if data[:2] == b"\x1f\x8b":
-            with gzip.open(path) as file:
-                data = file.read(_MAX_BYTES)
+        with path.open("rb") as plain:
+            zipped = plain.read(2) == b"\x1f\x8b"
+        with gzip.open(path) if zipped else path.open("rb") as file:
+            first = file.readline(_MAX_LINE_BYTES)
+            if not first.removeprefix(b"\xef\xbb\xbf").startswith(b"# Bundle file"):
+                raise SceneError(f"{path}: starts with {first[:40]!r}, expected '# Bundle file v0.3'")
+            while piece := file.read(_PIECE_BYTES):
+                yield Progress(f"Reading {path.name}", None)
+                parts.append(_parsed(piece + file.readline(_MAX_LINE_BYTES), path))
     except (OSError, EOFError, zlib.error) as error:
         raise SceneError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
-    first, _, rest = data.partition(b"\n")
-    if not first.lstrip(b"\xef\xbb\xbf").startswith(b"# Bundle file"):
-        raise SceneError(f"{path}: starts with {first[:40]!r}, expected '# Bundle file v0.3'")
-    lines = (line for line in rest.splitlines() if not line.lstrip().startswith(b"#"))
-    try:
-        return np.array(b" ".join(lines).split(), dtype=np.float64)
-    except ValueError as error:
-        raise SceneError(f"{path}: expected only numbers after the first line ({error})") from error
+    return np.concatenate(parts or [np.zeros(0)])
+
+
+def _parsed(piece: bytes, path: Path) -> Array:
+    """The numbers of whole lines."""
+    if b"#" in piece:
+        piece = b"\n".join(line for line in piece.splitlines() if not line.lstrip().startswith(b"#"))
+    if piece.isspace() or not piece:
+        return np.zeros(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DeprecationWarning)  # how NumPy tells of text that is no number
+        try:
+            return np.fromstring(piece, np.float64, sep=" ")
+        except (DeprecationWarning, ValueError) as error:
+            raise SceneError(f"{path}: expected only numbers after the first line") from error
 
 
 def _counts(values: Array, path: Path) -> tuple[int, int]:
