@@ -247,7 +247,7 @@ def test_a_vocabulary_cannot_be_trained_on_and_other_files_are_no_vocabularies(t
     save_file({"A": torch.zeros(2, 2)}, tmp_path / "other.safetensors")
     with pytest.raises(WeightsError, match=r"other\.safetensors: not a vocabulary of a DINOv2 backbone"):
         load_vocabulary(tmp_path / "other.safetensors")
-    with pytest.raises(WeightsError, match=r"backbone\.pth: expected the PSPNet classifier"):
+    with pytest.raises(WeightsError, match=r"backbone\.pth: a DINOv2 backbone, which has no labels; `vocabulary"):
         load_segmenter(tmp_path / "backbone.pth")
 
 

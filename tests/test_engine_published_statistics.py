@@ -55,6 +55,7 @@ def npy(array) -> bytes:
     return stream.getvalue()
 
 
+LYING = npy(np.arange(3)).replace(b"(3,), }" + 9 * b" ", b"(9999999999,), }")
 BAD_INDICES = {
     "too large": (npy(np.array([0, 11])), "names labels 0 to 11, expected 0 to 10"),
     "negative": (npy(np.array([-1, 3])), "names labels -1 to 3"),

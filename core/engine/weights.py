@@ -199,6 +199,8 @@ def _official_name(name: str) -> str:
 
 
 def _official_info(path: Path, state: dict[str, Tensor]) -> NetworkInfo:
+    if {"cls_token", "patch_embed.proj.weight"} <= set(state):
+        raise WeightsError(f"{path}: a DINOv2 backbone, which has no labels; `vocabulary --backbone` makes a file that has")
     classifier = state.get("conv6.weight")
     if classifier is None or classifier.ndim != 4:
         found = f"its keys are {_some(state)}" if classifier is None else f"its shape is {tuple(classifier.shape)}"
