@@ -38,6 +38,7 @@ from core.scene.correspondences import FOLDER, POSITIONS_FOLDER, read_correspond
 from core.scene.exports import label_files, write_label_images, write_labelled_model, write_ply
 from core.scene.match_exports import MATCH_COLUMNS, write_matches_csv, write_pairs
 from core.scene.pose_exports import posed, write_colmap_poses, write_kapture, write_tum
+from core.scene.scene import open_scene
 from core.steps import finish
 
 CAMERAS = (
@@ -249,6 +250,17 @@ def test_kapture_tables_hold_cameras_images_and_poses(tmp_path):
     for bad, says in ((replace(images[0], camera=None), "has no camera"), (replace(images[0], name="a,b"), "a comma")):
         with pytest.raises(InputError, match=says):
             write_kapture(tmp_path / "bad", [bad])
+
+
+def test_our_own_reader_opens_the_kapture_folder_with_the_same_cameras_and_poses(tmp_path):
+    images = a_map().images
+    write_kapture(tmp_path / "k", images)
+    scene = open_scene(tmp_path / "k")
+    assert scene.layout == "kapture"
+    found = {image.name: image for image in scene.images}
+    for image in images:
+        np.testing.assert_allclose(found[image.name].cam_from_world.matrix(), image.cam_from_world.matrix(), atol=1e-12)
+        np.testing.assert_allclose(found[image.name].camera.params, image.camera.params)
 
 
 def test_a_scene_without_poses_has_none_to_write():

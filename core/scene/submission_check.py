@@ -68,14 +68,24 @@ def check_submission(path: str | Path, scene: Scene, names: str = "auto", comple
     queries = {NAMES[scheme](image.name) for image in scene.queries}
     reference = {NAMES[scheme](image.name) for image in scene.reference}
     problems = [*_number_problems(lines), *_name_problems(lines, scene, scheme, queries | reference)]
-    missing = sorted(queries - {line.name for line in lines})
-    lost = [f"{len(missing)} of {len(queries)} queries have no pose{_examples(missing)}"] if missing else []
+    asked, unused = _asked_of(queries, lines) if scheme == "camera" else (queries, [])
+    missing = sorted(asked - {line.name for line in lines})
+    lost = [f"{len(missing)} of {len(asked)} queries have no pose{_examples(missing)}"] if missing else []
     known, convention = _meaning(lines, scene, scheme)
     with tempfile.TemporaryDirectory() as folder:
         tested = self_test(scene, Path(folder) / "reference.txt", scheme)
     problems += convention + (lost if complete else [])
-    remarks = [] if complete else [f"{text}; the benchmarks count them as failed" for text in lost]
+    remarks = unused + ([] if complete else [f"{text}; the benchmarks count them as failed" for text in lost])
     return SubmissionCheck(path, scheme, len(lines), len(queries), tuple(problems), tuple(remarks), known, tested)
+
+
+def _asked_of(queries: set[str], lines: Sequence[PoseLine]) -> tuple[set[str], list[str]]:
+    """The queries of the cameras that the list has a pose of, as a whole camera may be left out; and a remark on those."""
+    used = {line.name.split("/")[0] for line in lines}
+    asked = {name for name in queries if name.split("/")[0] in used}
+    others = sorted({name.split("/")[0] for name in queries - asked})
+    count = len(queries - asked)
+    return asked, [f"no pose of the cameras {', '.join(others)}, of which there are {count} queries"] if others else []
 
 
 def _number_problems(lines: Sequence[PoseLine]) -> list[str]:
