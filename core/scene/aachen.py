@@ -70,7 +70,7 @@ def read(path: Path) -> Generator[Progress, None, Scene]:
             scene_map,
             [*map_notes, *query_notes, *feature_notes],
             kind="urban",
-            map_path=None if model is None else model if model.is_dir() else model.parent,
+            map_path=None if model is None else model if model.is_dir() else model.with_suffix(""),
         )
     )
 

@@ -243,7 +243,7 @@ def read_rectified(path: Path) -> Generator[Progress, None, Scene]:
             scene_map,
             [*notes, *model.notes, *map_notes, *camera_notes, *list_notes],
             kind=kind_of_slice(number) if number >= 2 else "",
-            map_path=file.parent,
+            map_path=file.with_suffix(""),
         )
     )
 

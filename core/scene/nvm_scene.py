@@ -37,7 +37,7 @@ def read(path: Path) -> Generator[Progress, None, Scene]:
     images, camera_notes = yield from with_nvm_cameras(model, images, {}, file)
     scene_map, map_notes = yield from described_nvm_map(model, images, None, file)
     notes = [*model.notes, *camera_notes, *map_notes]
-    return (yield from benchmark_scene(file.stem, path, images, (), scene_map, notes, map_path=file.parent))
+    return (yield from benchmark_scene(file.stem, path, images, (), scene_map, notes, map_path=file.with_suffix("")))
 
 
 def _names_and_root(names: Sequence[str], file: Path) -> tuple[Sequence[str], Path]:
