@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from core.records import Progress
@@ -29,6 +30,6 @@ def scaled(steps: Generator[Progress, None, T], low: float, high: float) -> Gene
                 progress = next(steps)
             except StopIteration as stop:
                 return stop.value
-            yield Progress(progress.message, low + (high - low) * (progress.fraction or 0.0))
+            yield replace(progress, fraction=low + (high - low) * (progress.fraction or 0.0))
     finally:
         steps.close()

@@ -75,6 +75,7 @@ class Actions(QObject):
         self.export = self._add(
             menu, "&Export view…", window.asking.export, "Ctrl+E", tip="Save a picture of the window or a view"
         )
+        self._add(menu, "Clear &cache…", window.dialogs.clear_cache, tip="Labels and thumbnails that are kept on disk")
         menu.addSeparator()
         self._add(menu, "&Quit", window.close, "Ctrl+Q")
 
@@ -87,6 +88,9 @@ class Actions(QObject):
             self._add(menu, "Previous c&ondition", lambda: control.step_condition(-1), "Up", centre=True),
         ]
         menu.addSeparator()
+        self._add(
+            menu, "&Build map from photos…", window.dialogs.show_map, "Ctrl+B", tip="Poses and points from photographs alone"
+        )
         self.summary = self._add(
             menu, "&Summary…", window.dialogs.show_summary, "Ctrl+I", tip="What the scene holds, and what is missing"
         )
@@ -132,6 +136,9 @@ class Actions(QObject):
         self.network = menu.addMenu("&Network")
         self._network_group = QActionGroup(self)
         self.set_networks(())
+        self._add(
+            menu, "Find &networks…", window.dialogs.show_networks, "Ctrl+N", tip="What is at hand, and whether it fits the map"
+        )
         self.label_pair = self._add(menu, "Label this &pair", control.label_pair, tip="Label both images with the network")
         self.label_map = self._add(
             menu, "Label the ma&p", control.label_map, tip="Label the map's points with the network, for this session"

@@ -53,6 +53,16 @@ class Asking:
         if file is not None:
             self._window.controller.select_network(file)
 
+    def network_folder(self) -> None:
+        """Ask for a folder to look for networks in."""
+        folder = self.folder("Look for networks in a folder")
+        if folder is not None:
+            self._window.controller.network_box.add_folder(folder)
+
+    def poses(self) -> Path | None:
+        """Ask for a list of poses; the folder of a model has to be typed."""
+        return self._file("Known poses", "Lists of poses, models", ["*.txt", "*.bin"])
+
     def evaluation(self) -> None:
         """Ask for the folder that an evaluation wrote."""
         folder = self.folder("Open the results of an evaluation (a folder with result.json)")

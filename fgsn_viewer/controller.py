@@ -15,6 +15,9 @@ from PySide6.QtCore import QObject, Signal
 from core.records import ImageData, Localization
 from fgsn_viewer.bootstrap import Pipelines, core_pipelines
 from fgsn_viewer.controllers.localizing import LocalizingController
+from fgsn_viewer.controllers.mapping import CHANNEL as MAPPING
+from fgsn_viewer.controllers.mapping import MappingController
+from fgsn_viewer.controllers.networks import NetworksController
 from fgsn_viewer.controllers.opening import OpeningController
 from fgsn_viewer.controllers.training import CHANNEL as TRAINING
 from fgsn_viewer.controllers.training import TrainingController
@@ -61,6 +64,9 @@ class Controller(QObject):
         self.opening = OpeningController(calls, tasks, self)
         self.opening.taken.connect(self._take_scene)
         self.opening.failed.connect(self._fail)
+        self.network_box = NetworksController(state, tasks, self._bench.labelling, lambda: self.network, self)
+        self.mapping = MappingController(self._bench.labelling, tasks, self)
+        self.mapping.noted.connect(self._note)
         self.training = TrainingController(calls, tasks, runs, self)
         self.training.network_made.connect(self.select_network)
         self.training.noted.connect(self._note)
@@ -207,6 +213,12 @@ class Controller(QObject):
         elif not self.tasks.is_busy("query"):
             self.examine()
 
+    def label_map_with(self, network: str | Path) -> None:
+        """Use a network, and label the map's points with it."""
+        if network != self.network:
+            self.select_network(network)
+        self.label_map()
+
     def label_map(self) -> None:
         """Label the map's points with the network in use, for this session, so that methods can compare with them."""
         scene, network = self.state.scene, self.network
@@ -259,10 +271,13 @@ class Controller(QObject):
         self.state.kinds = frozenset(kinds)
 
     def cancel(self) -> None:
-        """Stop whatever runs; what is shown stays. A training goes on beside other work, and stops when it is all there is."""
+        """Stop whatever runs; what is shown stays. A training, and a map that is built, go on beside other work, and stop
+        when they are all there is.
+        """
         if not self.tasks.is_idle:
             self._note("cancelled")
-        for channel in [name for name in self.tasks.channels if name != TRAINING] or self.tasks.channels:
+        others = [name for name in self.tasks.channels if name not in (TRAINING, MAPPING)]
+        for channel in others or self.tasks.channels:
             self.tasks.cancel(channel)
 
     # one selection, shown everywhere

@@ -141,6 +141,7 @@ class MainWindow(QMainWindow):
         control.tasks.progressed.connect(self._on_progress)
         control.tasks.finished.connect(self._on_finished)
         self.status.cancel_requested.connect(control.cancel)
+        self.status.network_requested.connect(self.dialogs.show_networks)
         for signal in (control.state.query_changed, control.state.outcomes_changed, control.state.network_changed):
             signal.connect(lambda _value: self._update_actions())
 
@@ -250,9 +251,9 @@ class MainWindow(QMainWindow):
         self._starts = scene is None
         self._update_actions()
 
-    def show_network(self, text: str) -> None:
+    def show_network(self, text: str, doubt: str = "") -> None:
         asked = self.controller.network
-        self.status.show_network(text or ("none" if asked is None else network_title(asked)))
+        self.status.show_network(text or ("none" if asked is None else network_title(asked)), doubt)
         self.actions_.show_network()
 
     def show_failure(self, what: str, failure: Failure) -> None:

@@ -10,6 +10,7 @@ from PySide6.QtCore import QObject, QTimer
 from fgsn_viewer import display3d, palette
 from fgsn_viewer.controller import Controller
 from fgsn_viewer.methods import is_sequence
+from fgsn_viewer.network_search import vocabulary_sentence
 from fgsn_viewer.tables import MatchRows, label_rows
 from fgsn_viewer.views.selection_panel import circle_lines, label_lines, match_lines, point_lines
 
@@ -23,9 +24,9 @@ SHOWS = {
     "reference": ("references", "images", "labels", "matches", "pose", "selection"),
     "query_image": ("images", "labels", "matches", "selection"),
     "reference_image": ("images", "labels", "matches", "selection"),
-    "query_labels": ("labels", "match_labels", "selection"),
+    "query_labels": ("labels", "match_labels", "selection", "network"),
     "reference_labels": ("labels", "match_labels", "selection"),
-    "point_labels": ("map_labels", "selection"),
+    "point_labels": ("map_labels", "selection", "network"),
     "method": ("method", "pose", "matches"),
     "labels_from": ("method",),
     "results": ("methods",),
@@ -96,7 +97,17 @@ class Presenter(QObject):
 
     def _show_network(self) -> None:
         network = self._state.network
-        self._window.show_network("" if network is None else f"{network.name} · {network.device} {network.precision}")
+        text = "" if network is None else f"{network.name} · {network.device} {network.precision}"
+        self._window.show_network(text, self._network_doubt())
+
+    def _network_doubt(self) -> str:
+        """Why the labels of the network in use cannot be compared with the map's, or ""."""
+        scene, network, labels = self._state.scene, self._state.network, self._state.point_labels
+        if scene is None or scene.map is None or network is None or self._state.query_labels is None:
+            return ""  # it is not known yet
+        if labels is not None and labels.vocabulary == network.vocabulary:
+            return ""
+        return vocabulary_sentence(scene.map, network.vocabulary)
 
     def _show_tree(self) -> None:
         query = self._state.query

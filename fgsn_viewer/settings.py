@@ -59,6 +59,15 @@ class Settings:
     def clear_recent(self) -> None:
         self._store.remove("recent")
 
+    @property
+    def network_folders(self) -> tuple[Path, ...]:
+        """Folders in which a person wants networks to be looked for."""
+        return tuple(Path(part) for part in str(self._store.value("network_folders", "") or "").split("\n") if part)
+
+    @network_folders.setter
+    def network_folders(self, folders: Sequence[Path]) -> None:
+        self._store.setValue("network_folders", "\n".join(str(Path(folder).absolute()) for folder in folders))
+
     def save_window(self, geometry: QByteArray, layout: QByteArray) -> None:
         self._store.setValue("window/geometry", geometry)
         self._store.setValue("window/layout", layout)

@@ -56,6 +56,8 @@ QStatusBar {{ background: {back}; border: none; border-top: 1px solid {line}; co
 QStatusBar::item {{ border: none; }}
 QStatusBar QLabel {{ padding: 0 8px; background: transparent; color: {quiet}; }}
 QStatusBar QPushButton {{ padding: 2px 12px; }}
+QStatusBar QPushButton#statusLink {{ background: transparent; border: none; color: {quiet}; padding: 2px 8px; }}
+QStatusBar QPushButton#statusLink:hover {{ text-decoration: underline; }}
 QTreeView {{ show-decoration-selected: 1; }}
 QTreeView::branch:has-siblings:!adjoins-item, QTreeView::branch:has-siblings:adjoins-item,
 QTreeView::branch:!has-children:!has-siblings:adjoins-item {{ border-image: none; image: none; }}

@@ -17,6 +17,7 @@ from core.mapping.inputs import fit_camera, images_with_poses, poses_known
 from core.mapping.labels import Segments, segment_points
 from core.mapping.pairs import all_pairs, mutual_matches, near_epipolar_lines, near_pairs, similar_pairs
 from core.mapping.reconstruct import (
+    MapProgress,
     MatchDatabase,
     known_geometry,
     map_incrementally,
@@ -75,10 +76,12 @@ def build_map(
     check_writable(out)
     listed = images_with_poses(images, poses) if isinstance(images, (str, Path)) else list(images)
     scene_map = yield from scaled(build_scene_map(listed, config, seed), 0.0, 0.9 if segmenter is None else 0.6)
+    counts = len(scene_map.images), len(scene_map.points3D)
+    yield MapProgress("Built the map", 0.9 if segmenter is None else 0.6, *counts)
     if segmenter is not None:
         labels = yield from scaled(segment_points(scene_map, segmenter), 0.6, 0.9)
         scene_map = replace(scene_map, labels=labels)
-    yield Progress("Writing the map", 0.95)
+    yield MapProgress("Writing the map", 0.95, *counts)
     save_map(out, scene_map)
     return scene_map
 

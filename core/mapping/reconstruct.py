@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,15 @@ from core.records import Progress
 from core.scene.colmap import ColmapModel, points2D_to_colmap, read_model, to_pycolmap_camera, to_pycolmap_pose
 
 _POLL_S = 0.2
+_SNAPSHOTS = 25  # in which the points of a growing map are counted
+
+
+@dataclass(frozen=True, slots=True)
+class MapProgress(Progress):
+    """Progress of a map: how many images have their place in it and how many points it has; None: not known yet."""
+
+    num_placed: int | None = None
+    num_points: int | None = None
 
 
 def quiet_colmap() -> None:
@@ -137,6 +147,10 @@ def map_incrementally(
     Raises InputError when no two images can be put together.
     """
     folder.mkdir()
+    snapshots = folder.with_name(f"{folder.name}-snapshots")
+    snapshots.mkdir()
+    options = _options(seed)
+    options.snapshot_path, options.snapshot_frames_freq = str(snapshots), 1 + num_images // _SNAPSHOTS
     registered = [0]
 
     def count() -> None:
@@ -145,16 +159,28 @@ def map_incrementally(
     def run(token: Any) -> dict[int, Any]:
         paths = (str(database.path), str(folder), str(folder))
         callbacks = {"initial_image_pair_callback": count, "next_image_callback": count}
-        return pycolmap.incremental_mapping(*paths, _options(seed), cancellation_token=token, **callbacks)
+        return pycolmap.incremental_mapping(*paths, options, cancellation_token=token, **callbacks)
 
     def progress() -> Progress:
-        return Progress(f"Placing images, {registered[0] + 1} so far", 0.6 + 0.35 * min(1.0, registered[0] / num_images))
+        placed = registered[0] + 1 if registered[0] else 0  # the first callback tells of two images
+        fraction = 0.6 + 0.35 * min(1.0, placed / num_images)
+        return MapProgress(f"Placing images, {placed} so far", fraction, placed, _points_in_newest(snapshots))
 
     models = yield from _watched(run, progress)
     if not models:
         raise InputError(f"none of the {num_images} images could be placed: too few matches, or all from one place")
     best = max(models, key=lambda key: (models[key].num_reg_images(), models[key].num_points3D()))
     return read_model(folder / str(best))
+
+
+def _points_in_newest(snapshots: Path) -> int | None:
+    """The number of points of the newest snapshot of a model, which is the first number in its file; None without one."""
+    for file in sorted(snapshots.glob("*/points3D.bin"), reverse=True):
+        with file.open("rb") as stream:
+            head = stream.read(8)
+        if len(head) == 8:
+            return int.from_bytes(head, "little")
+    return None
 
 
 def _watched(run: Callable[[Any], Any], progress: Callable[[], Progress]) -> Generator[Progress, None, Any]:

@@ -6,25 +6,27 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QLabel, QProgressBar, QPushButton, QStatusBar, QWidget
 
 from core.records import Progress
+from fgsn_viewer.views.common import MARK_FAIR, outcome_color
 
-CHANNELS = ("open", "start", "query", "all", "training")  # the first that runs is shown
+CHANNELS = ("open", "start", "query", "all", "mapping", "networks", "training")  # the first that runs is shown
 
 
 class StatusLine(QStatusBar):
     """Passive: ``show_progress`` and ``end_progress`` by channel, ``show_network``."""
 
     cancel_requested = Signal()
+    network_requested = Signal()
 
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
         self._running: dict[str, Progress] = {}
-        self._message, self._network = QLabel(), QLabel()
+        self._message, self._network = QLabel(), QPushButton(objectName="statusLink")
         self._bar = QProgressBar(textVisible=False)
         self._bar.setFixedSize(160, 8)
         self._cancel = QPushButton("Cancel")
         self._cancel.setToolTip("Stop what is running; what is shown stays (Ctrl+.)")
         self._cancel.clicked.connect(self.cancel_requested)
-        self._network.setToolTip("The network that labels the images, the device it runs on, and its precision")
+        self._network.clicked.connect(self.network_requested)
         self.setSizeGripEnabled(False)
         for widget in (self._message, self._bar, self._cancel):
             self.addWidget(widget)
@@ -42,8 +44,12 @@ class StatusLine(QStatusBar):
         self._running.pop(channel, None)
         self._refresh()
 
-    def show_network(self, text: str) -> None:
-        self._network.setText(f"network: {text}")
+    def show_network(self, text: str, doubt: str = "") -> None:
+        """Name the network in use; ``doubt``: a sentence on why its labels do not go with the map's, or ""."""
+        self._network.setText(f"network: {text}" + (f"   {MARK_FAIR} not the map's labels" if doubt else ""))
+        told = "The network that labels the images, the device it runs on, and its precision"
+        self._network.setToolTip(f"{doubt}\n{told}" if doubt else told)
+        self._network.setStyleSheet(f"color: {outcome_color('fair').name()};" if doubt else "")
 
     @property
     def message(self) -> str:

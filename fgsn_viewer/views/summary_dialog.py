@@ -22,10 +22,9 @@ from PySide6.QtWidgets import (
 
 from core.scene.summary import ConditionCount, SceneSummary
 from fgsn_viewer import palette
-from fgsn_viewer.views.common import NUMBER, outcome_color, quiet_label, tabular_font
+from fgsn_viewer.views.common import MARK_FAIR, NUMBER, outcome_color, quiet_label, tabular_font
 
 WIDTH, ROW_HEIGHT, MAX_ROWS, DOT = 640, 24, 9, 12
-MARK_FAIR = "▲"
 _HEADINGS = ("Condition", "Reference", "Queries")
 
 
@@ -130,6 +129,11 @@ class SummaryDialog(QDialog):
         self.map_button.setVisible(summary.num_points is None)
         self.leave.setText("Cancel" if asks else "Close")
         self._fit()
+
+    @property
+    def asks(self) -> bool:
+        """Whether a person is asked to open what is shown."""
+        return self._asks
 
     def sentences(self) -> list[str]:
         """What is said to be missing, then the notes."""
