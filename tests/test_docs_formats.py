@@ -37,3 +37,23 @@ def test_every_section_with_a_table_uses_the_same_columns():
     heads = [line for line, below in pairwise(lines) if line.startswith("|") and set(below) <= set("|-: ") and below]
     assert heads
     assert set(heads) == {COLUMNS}
+
+
+def test_every_scene_file_of_the_page_is_one_that_can_be_read(tmp_path):
+    from core.scene.layouts import LAYOUTS
+    from core.scene.scene_table import SceneTable
+
+    known = {"format", "version", "name", "layout", "root", "images", "map", "queries", "intrinsics", "poses", "gravity"}
+    known |= {"weights", "conditions"}
+    examples = re.findall(r"```toml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    layouts = {layout.name for layout in LAYOUTS}
+    named = set()
+    for text in examples:
+        (tmp_path / "scene.toml").write_text(text, encoding="utf-8")
+        table = SceneTable.read(tmp_path)
+        assert set(table.entries) <= known
+        assert table.text("layout") in layouts | {""}
+        named.add(table.text("layout"))
+        assert all(table.patterns().values())
+        assert bool(table.intrinsics()) == ("intrinsics" in table.entries)
+    assert {"Extended CMU Seasons", "CMU Seasons", "RobotCar Seasons", "Aachen", ""} <= named
