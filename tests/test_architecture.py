@@ -78,6 +78,7 @@ def test_the_window_computes_nothing_outside_the_controller():
         "commands_evaluation.py",
         "commands_files.py",
         "commands_sequence.py",
+        "commands_weights.py",
         "demo.py",
         "bootstrap.py",
         "training_presets.py",
