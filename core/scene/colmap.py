@@ -23,6 +23,7 @@ from core.scene.image_names import inside
 MODEL_PARTS = ("cameras", "images", "points3D")
 DEFAULT_CONDITION = "reference"
 _HALF_PIXEL = 0.5
+_MOST_PX, _MOST_M, _MOST_PARAM = 1e9, 1e15, 1e15
 _UNIT_TOLERANCE = 1e-2  # files give six digits or more; a longer way off is no rotation
 
 
@@ -78,6 +79,7 @@ def read_model(path: str | Path) -> ColmapModel:
         raise SceneError(f"{path}: no COLMAP model here, expected cameras, images and points3D as .bin or .txt")
     model = read_binary_model(path) if suffix == ".bin" else read_text_model(path)
     model = replace(model, images=_inside(model.images))
+    _check_numbers(model, path, suffix)
     _check_references(model, path, suffix)
     return model
 
@@ -94,6 +96,15 @@ def read_images(path: str | Path) -> dict[int, ColmapImage]:
 def _inside(images: dict[int, ColmapImage]) -> dict[int, ColmapImage]:
     """The images with names that stay in their folder, '/' between the parts, whatever system wrote them."""
     return {image_id: replace(image, name=inside(image.name)) for image_id, image in images.items()}
+
+
+def _check_numbers(model: ColmapModel, path: Path, suffix: str) -> None:
+    """Raise SceneError for keypoints and points that no photograph and no place on earth has, as broken files hold them."""
+    for image in model.images.values():
+        if not (np.abs(image.points2D[image.point3D_ids >= 0]) < _MOST_PX).all():
+            raise SceneError(f"{path / f'images{suffix}'}: corrupt, a keypoint of image {image.name!r} is no pixel")
+    if not (np.abs(model.points3D) < _MOST_M).all():
+        raise SceneError(f"{path / f'points3D{suffix}'}: corrupt, a point lies over {_MOST_M:g} m away or nowhere")
 
 
 def _check_references(model: ColmapModel, path: Path, suffix: str) -> None:
@@ -113,6 +124,8 @@ def _check_references(model: ColmapModel, path: Path, suffix: str) -> None:
 
 def camera_from_colmap(model: str, width: int, height: int, params: Array, where: str) -> Camera:
     """Make a Camera of COLMAP's numbers; SceneError, led by ``where``, when they make none."""
+    if not (np.abs(params) < _MOST_PARAM).all():
+        raise SceneError(f"{where}: camera parameters are {np.asarray(params).tolist()}, expected pixels and small factors")
     try:
         return _shifted(Camera(model, int(width), int(height), np.asarray(params, np.float64)), -_HALF_PIXEL)
     except ValueError as error:
@@ -126,9 +139,12 @@ def pose_from_colmap(numbers: Sequence[float] | Array, where: str) -> Rigid3d:
     if 0 < length < np.inf and abs(length - 1) > _UNIT_TOLERANCE:
         raise SceneError(f"{where}: the quaternion has length {length:.6g}, expected 1")
     try:
-        return Rigid3d(qvec, tvec)
+        pose = Rigid3d(qvec, tvec)
     except ValueError as error:
         raise SceneError(f"{where}: {error}") from error
+    if np.abs(tvec).max() > _MOST_M:
+        raise SceneError(f"{where}: the translation is {tvec.tolist()}, expected metres")
+    return pose
 
 
 def params_to_colmap(camera: Camera) -> Array:

@@ -37,7 +37,7 @@ def open_database(path: str | Path) -> Iterator[ColmapDatabase]:
             connection.execute("PRAGMA trusted_schema = OFF")
             connection.execute("PRAGMA cell_size_check = ON")
             yield ColmapDatabase(path, connection)
-    except (sqlite3.Error, OverflowError) as error:
+    except (sqlite3.Error, OverflowError, UnicodeDecodeError) as error:
         raise SceneError(f"{path}: cut off, corrupt or no database of COLMAP ({error})") from error
     except OSError as error:
         raise SceneError(f"{path}: cannot be read ({error.strerror or error})") from error

@@ -18,11 +18,14 @@ from core.errors import SceneError
 from core.geometry import Array
 from core.images import write_atomic
 from core.records import Correspondences
+from core.scene.hdf5 import CORRUPT, whole_array
+from core.scene.image_names import inside
 
 FOLDER = "correspondences"
 POSITIONS_FOLDER = f"{FOLDER}_reference_feature_positions"
 _NAMES, _POINTS, _DISTANCE = ("im_i_path", "im_j_path"), ("pt_i", "pt_j"), "dist_from_center"
 _USER_BLOCK = 512
+_MOST, _TINY = 1e9, 1e-6
 _HEADER = b"MATLAB 7.3 MAT-file, written by fgsn-viewer".ljust(116) + bytes(8) + b"\x00\x02IM"
 
 
@@ -58,9 +61,11 @@ def read_correspondences(path: str | Path) -> tuple[str, str, Correspondences]:
         if array.shape != (len(distance), 2):
             raise SceneError(f"{path}: {key} is {array.shape}, expected ({len(distance)}, 2) as {_DISTANCE} has it")
     for key, array in zip((*_POINTS, _DISTANCE), (*points, distance[:, None]), strict=True):
-        bad = int((~np.isfinite(array).all(axis=1)).sum())
+        bad = int((~(np.abs(array) < _MOST).all(axis=1)).sum())
         if bad:
-            raise SceneError(f"{path}: {bad} of the {len(array)} rows of {key} are not finite, expected numbers")
+            raise SceneError(f"{path}: {bad} of the {len(array)} rows of {key} are not finite or huge, expected numbers")
+    if len(distance) and distance.min() < -_TINY:
+        raise SceneError(f"{path}: {_DISTANCE} is {distance.min():g} somewhere, expected 0 or more")
     return reference, other, Correspondences(points[0], points[1], np.exp(-distance))
 
 
@@ -102,8 +107,8 @@ def read_reference_positions(path: str | Path) -> Array:
     """Read (N, 2) f64 px. Raises SceneError."""
     try:
         with h5py.File(path, "r") as file:
-            return np.asarray(file["corr_pts"][()], dtype=np.float64).reshape(-1, 2)
-    except (OSError, KeyError, ValueError) as error:
+            return np.asarray(whole_array(file["corr_pts"]), dtype=np.float64).reshape(-1, 2)
+    except CORRUPT as error:
         raise SceneError(f"{path}: not a file of reference feature positions ({error})") from error
 
 
@@ -114,27 +119,30 @@ def _opened(path: Path) -> Iterator[h5py.File]:
         with h5py.File(path, "r") as file:
             missing = [key for key in (*_NAMES, *_POINTS, _DISTANCE) if not isinstance(file.get(key), h5py.Dataset)]
             if missing:
-                found = ", ".join(sorted(file)) or "nothing"
+                found = ", ".join(map(repr, sorted(file))) or "nothing"
                 raise SceneError(f"{path}: {', '.join(missing)} missing in the correspondence file, found {found}")
             yield file
     except FileNotFoundError as error:
         raise SceneError(f"{path}: no such correspondence file") from error
     except SceneError:
         raise
-    except (OSError, KeyError, ValueError, TypeError) as error:
+    except CORRUPT as error:
         raise SceneError(f"{path}: not a correspondence file of the expected layout ({error})") from error
 
 
 def _numbers(dataset: h5py.Dataset) -> Array:
     """A MATLAB array of doubles; of an empty one MATLAB stores the shape in place of the numbers."""
     if dataset.attrs.get("MATLAB_empty", 0):
-        return np.zeros(tuple(int(side) for side in dataset[()])[::-1])
-    return np.asarray(dataset[()], dtype=np.float64)
+        shape = tuple(int(side) for side in whole_array(dataset))[::-1]
+        if 0 not in shape or len(shape) > 8 or min(shape) < 0:
+            raise ValueError(f"{dataset.name.lstrip('/')} is said to be empty and of the shape {shape}")
+        return np.zeros(shape)
+    return np.asarray(whole_array(dataset), dtype=np.float64)
 
 
 def _image_path(dataset: h5py.Dataset) -> str:
     """A path inside the images folder, '/' between its parts."""
-    return _text(dataset[()]).replace("\\", "/").lstrip("/")
+    return inside(_text(whole_array(dataset)).replace("\0", ""))
 
 
 def _characters(text: str) -> Array:

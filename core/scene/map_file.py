@@ -24,6 +24,9 @@ from core.images import write_atomic
 from core.records import ImageData, Observations, PointLabels, PointVisibility, SceneMap
 from core.scene.colmap import condition_of, read_scene_map, write_model
 from core.scene.folders import whole_folder
+from core.scene.hdf5 import CORRUPT, whole_array
+from core.scene.image_names import inside
+from core.scene.map_labels import load_added_labels, save_added_labels
 
 MAP_FILE = "map.h5"
 _FORMAT = "fgsn-map"
@@ -45,8 +48,14 @@ def save_map(path: str | Path, scene_map: SceneMap) -> None:
 
 
 def save_labels(path: str | Path, labels: PointLabels) -> None:
-    """Add the point labels of one vocabulary to a saved map, or replace them; the file changes whole or not at all."""
+    """Add the point labels of one vocabulary to a saved map, or replace them; the file changes whole or not at all.
+
+    A map without map.h5, one that was made elsewhere, gets a file of its own for them.
+    """
     file_path = Path(path) / MAP_FILE
+    if not file_path.is_file():
+        save_added_labels(path, labels)
+        return
     with _open(file_path) as file:
         num_points = len(file["points3D"])
         content = file_path.read_bytes()
@@ -65,10 +74,10 @@ def load_labels(path: str | Path, vocabulary: str) -> PointLabels | None:
     """Read the point labels of one vocabulary from a map folder; None where it has none. Raises SceneError."""
     path = Path(path)
     if not (path / MAP_FILE).is_file():
-        return None
+        return load_added_labels(path, vocabulary)
     with _open(path / MAP_FILE) as file:
         group = _label_groups(file).get(vocabulary) if _belongs(file, path) else None
-        return None if group is None else _labels_of(group)
+        return None if group is None else _labels_of(group, len(file["points3D"]))
 
 
 def load_map(path: str | Path, preferred: str = "", image_root: Path | None = None) -> SceneMap:
@@ -92,7 +101,9 @@ def load_map_with_notes(
         if not _belongs(file, path):
             note = f"{file_path}: does not belong to the COLMAP model beside it, so descriptors and labels are left out"
             return read_scene_map(path, root), (note,)
-        return _read(file, root, preferred), ()
+        found = _read(file, root, preferred)
+        _check(found)
+        return found, ()
 
 
 def image_root_hint(path: Path) -> Path | None:
@@ -101,9 +112,6 @@ def image_root_hint(path: Path) -> Path | None:
         return None
     with _open(path / MAP_FILE) as file:
         return (path / str(file.attrs["image_root"])).resolve()
-
-
-_CORRUPT = (KeyError, IndexError, OSError, ValueError, TypeError, RuntimeError, AttributeError, MemoryError, OverflowError)
 
 
 @contextlib.contextmanager
@@ -123,7 +131,7 @@ def _open(path: Path) -> Iterator[h5py.File]:
             yield file
         except InputError:
             raise
-        except _CORRUPT as error:
+        except CORRUPT as error:
             raise SceneError(f"{path}: corrupt ({error})") from error
 
 
@@ -207,14 +215,14 @@ def _write_labels(file: h5py.File, labels: PointLabels) -> None:
 def _read(file: h5py.File, image_root: Path, preferred: str) -> SceneMap:
     observations = file["observations"]
     return SceneMap(
-        points3D=file["points3D"][()],
-        rgb=file["rgb"][()],
+        points3D=whole_array(file["points3D"]),
+        rgb=whole_array(file["rgb"]),
         images=_read_images(file["images"], image_root),
         observations=Observations(
-            point=observations["point"][()],
-            image=observations["image"][()],
-            points2D=observations["points2D"][()],
-            descriptors=observations["descriptors"][()] if "descriptors" in observations else None,
+            point=whole_array(observations["point"]),
+            image=whole_array(observations["image"]),
+            points2D=whole_array(observations["points2D"]),
+            descriptors=whole_array(observations["descriptors"]) if "descriptors" in observations else None,
         ),
         extractor=str(file.attrs["extractor"]),
         visibility=_read_visibility(file),
@@ -223,26 +231,44 @@ def _read(file: h5py.File, image_root: Path, preferred: str) -> SceneMap:
     )
 
 
+def _check(scene_map: SceneMap) -> None:
+    """Raise ValueError where the parts of a map do not agree, as in a file that others changed."""
+    seen, num_points = scene_map.observations, len(scene_map.points3D)
+    for name, rows, count in (("point", seen.point, num_points), ("image", seen.image, len(scene_map.images))):
+        if len(rows) and (rows.min() < 0 or rows.max() >= count):
+            raise ValueError(f"observations name {name} {rows.min()} to {rows.max()} of {count}")
+    if (np.diff(seen.point) < 0).any():
+        raise ValueError("observations are not sorted by point")
+    if not (np.isfinite(scene_map.points3D).all() and np.isfinite(seen.points2D).all()):
+        raise ValueError("a point or keypoint is not finite")
+    if scene_map.visibility is not None and len(scene_map.visibility.angle_rad) != num_points:
+        raise ValueError(f"visibility of {len(scene_map.visibility.angle_rad)} points, expected {num_points}")
+
+
 def _read_images(group: h5py.Group, image_root: Path) -> tuple[ImageData, ...]:
-    cameras = [Camera(*json.loads(text)) for text in group["cameras"].asstr()[()]]
-    names, conditions = group["name"].asstr()[()], group["condition"].asstr()[()]
-    rows = zip(names, conditions, group["camera"][()], group["cam_from_world"][()])
+    cameras = [Camera(*json.loads(text)) for text in _texts(group["cameras"])]
+    names, conditions = map(inside, _texts(group["name"])), _texts(group["condition"])
+    rows = zip(names, conditions, whole_array(group["camera"]), whole_array(group["cam_from_world"]))
     return tuple(
         ImageData(name, image_root / name, condition or condition_of(name), cameras[k], Rigid3d(pose[:4], pose[4:]))
         for name, condition, k, pose in rows
     )
 
 
+def _texts(dataset: h5py.Dataset) -> list[str]:
+    return [text.decode("utf-8") for text in whole_array(dataset)]
+
+
 def _read_visibility(file: h5py.File) -> PointVisibility | None:
     if "visibility" not in file:
         return None
-    return PointVisibility(**{name: dataset[()] for name, dataset in file["visibility"].items()})
+    return PointVisibility(**{name: whole_array(dataset) for name, dataset in file["visibility"].items()})
 
 
 def _read_labels(file: h5py.File, preferred: str) -> PointLabels | None:
     stored = _label_groups(file)
     group = stored.get(preferred, next(iter(stored.values()), None))
-    return None if group is None else _labels_of(group)
+    return None if group is None else _labels_of(group, len(file["points3D"]))
 
 
 def _label_groups(file: h5py.File) -> dict[str, h5py.Group]:
@@ -251,9 +277,14 @@ def _label_groups(file: h5py.File) -> dict[str, h5py.Group]:
     return {str(group.attrs["vocabulary"]): group for _, group in groups}
 
 
-def _labels_of(group: h5py.Group) -> PointLabels:
+def _labels_of(group: h5py.Group, num_points: int) -> PointLabels:
+    """The labels of one vocabulary. Raises ValueError where they are not one for each point, or not of the vocabulary."""
     attrs = group.attrs
-    return PointLabels(group["labels"][()], group["vote_share"][()], int(attrs["num_labels"]), str(attrs["vocabulary"]))
+    labels, shares = whole_array(group["labels"]), whole_array(group["vote_share"])
+    found = PointLabels(labels, shares, int(attrs["num_labels"]), str(attrs["vocabulary"]))
+    if len(found.labels) != num_points or (num_points and int(found.labels.max()) >= found.num_labels):
+        raise ValueError(f"{len(found.labels)} labels for {num_points} points, or some of them not below {found.num_labels}")
+    return found
 
 
 def with_image_root(scene_map: SceneMap, image_root: Path) -> SceneMap:
