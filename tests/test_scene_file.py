@@ -204,6 +204,8 @@ HEAD = 'format = "fgsn-scene"\nversion = 1\n'
         ('queries = "out.txt"', "leads out of the folder of images"),
         ('queries = "\\u0000"', "holds a zero character"),
         ('queries = "names.txt"', "found no known camera model"),
+        (f'images = "{"a" * 5000}"', "cannot be read"),
+        (f'map = "{"a/" * 3000}"', "cannot be read"),
     ],
 )
 def test_a_wrong_entry_is_one_sentence(tmp_path, text, says):

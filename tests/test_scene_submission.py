@@ -187,3 +187,21 @@ def test_what_is_no_list_of_poses_is_one_sentence(tmp_path, text, says):
     assert str(caught.value).startswith(str(path))
     with pytest.raises(InputError, match="names 'short' are not known"):
         check_submission(path, scene_of(), names="short")
+
+
+def test_changed_submissions_are_checked_or_refused_in_a_sentence(tmp_path):
+    scene, path, rng = scene_of(known=True), tmp_path / "poses.txt", np.random.default_rng(7)
+    original = write_lines(path, good_lines(scene)).read_bytes()
+    words = (b"nan", b"1e999", b"\xff", b"\0", b"\r\n", b" ", b"-", b"../", b"0 0 0 0", b"1e-320")
+    refused = []
+    for _ in range(150):
+        changed = bytearray(original)
+        for place in rng.integers(0, len(original), 3):
+            changed[place : place + int(rng.integers(0, 9))] = words[rng.integers(len(words))]
+        path.write_bytes(changed)
+        try:
+            check_submission(path, scene)
+        except SceneError as error:
+            refused.append(str(error))
+    assert 10 < len(refused) < 150
+    assert all(sentence.startswith(str(path)) for sentence in refused)

@@ -42,8 +42,8 @@ def open_scene_steps(path: str | Path) -> Generator[Progress, None, Scene]:
         if layout is None:
             raise SceneError(_nothing_to_open(path))
         scene = yield from layout.read(path)
-    except PermissionError as error:
-        raise SceneError(f"{error.filename or path}: cannot be read ({error.strerror})") from error
+    except OSError as error:  # not allowed, or a name that is too long for this system
+        raise SceneError(f"{str(error.filename or path)[:300]}: cannot be read ({error.strerror or error})") from error
     return replace(scene, layout=scene.layout or layout.name)
 
 
