@@ -70,6 +70,19 @@ def test_what_init_writes_opens_as_the_folder_did(model_folder):
         assert table["weights"] == "world-100"
 
 
+def test_a_real_model_opens_the_same_with_its_scene_file(shared_data, tmp_path):
+    source = shared_data("gtsfm_lund_door")
+    shutil.copytree(source / "colmap_ground_truth", tmp_path / "door" / "colmap_ground_truth")
+    (tmp_path / "door" / "images").mkdir()
+    for image in (source / "images").iterdir():
+        (tmp_path / "door" / "images" / image.name).write_bytes(image.read_bytes())
+    before = open_scene(tmp_path / "door")
+    assert init(tmp_path / "door")["map"] == "colmap_ground_truth"
+    after = open_scene(tmp_path / "door")
+    assert facts(after) == facts(before)
+    assert (len(after.reference), len(after.map.points3D), after.notes) == (12, 11384, ())
+
+
 def test_queries_poses_priors_and_a_network_that_are_found_come_in(model_folder):
     write_queries(model_folder / "day.txt", {QUERIES[0]: CAMERA})
     write_queries(model_folder / "night_queries.txt", {QUERIES[1]: CAMERA})
@@ -95,7 +108,8 @@ def test_lists_of_other_images_and_other_texts_are_left_alone(model_folder):
     (model_folder / "broken_queries.txt").write_bytes(b"\xff\xfe\x00")
     table = init(model_folder)
     assert not {"queries", "poses", "priors"} & set(table)
-    assert '# queries = "queries.txt"' in (model_folder / "scene.toml").read_text(encoding="utf-8")
+    lines = (model_folder / "scene.toml").read_text(encoding="utf-8").splitlines()
+    assert sum(line.startswith('# queries = "queries.txt" ') and " # images to localize" in line for line in lines) == 1
 
 
 def test_queries_that_are_only_named_take_their_cameras_from_the_intrinsics(tmp_path):

@@ -22,7 +22,7 @@ _HEAD = "# A scene: what fgsn-viewer opens here. Paths are relative to this file
 _WEIGHT_SUFFIXES = (".safetensors", ".pth")
 _WEIGHT_FOLDERS = (".", "weights", "models")
 _STATISTICS = ".labels.safetensors"
-_COMMENT_COLUMN = 36
+_COMMENT_COLUMN = 35
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,7 +37,7 @@ class Entry:
     def line(self) -> str:
         """The line, its remark in a column of its own. JSON's text, numbers and lists are TOML's too."""
         text = f"{self.key} = {json.dumps(self.value, ensure_ascii=False)}"
-        return f"{text if self.shown else '# ' + text:{_COMMENT_COLUMN}}# {self.comment}"
+        return f"{text if self.shown else '# ' + text:{_COMMENT_COLUMN}} # {self.comment}"
 
 
 def init_scene(folder: str | Path, force: bool = False) -> Generator[Progress, None, Path]:
