@@ -28,7 +28,7 @@ from benchmarks.seasons_fit import BY_DESCRIPTORS, Fitted, best_tempering, fits_
 from benchmarks.seasons_real import write_real_scenes
 from benchmarks.seasons_scenes import AIMS, DIFFICULTIES, TEST_SEED, TUNING_SEED, SceneSet, write_scenes
 from benchmarks.seasons_solvers import poselib_p3p, pycolmap_p3p
-from benchmarks.seasons_table import STRICT, WEIGHTED, Study, seasons_text
+from benchmarks.seasons_table import LAX, STRICT, WEIGHTED, Study, seasons_text
 from core.evaluation.job import Job, Labelling, Variant
 from core.evaluation.results import write_text
 from core.evaluation.rows import QueryRow
@@ -144,7 +144,8 @@ def run(plan: Plan, labellings: tuple[Labelling, ...]) -> Generator[Progress, No
     test_paths = yield from _districts(plan, plan.test)
     strict = {name: tuning.ranked(tried.rows, plan.quick, name, tuning.PAPER)[0].setting.config("ssmc") for name in names}
     methods = method_variants(plain, semantic, labellings, fitted, strict)
-    test_job = job(plan, test_paths, methods + outside_variants(plain), labellings)
+    lax = lax_variants(methods)
+    test_job = job(plan, test_paths, methods + lax + outside_variants(plain), labellings)
     found = yield from evaluate(test_job, plan.work / "test", plan.workers)
     yield from write_evaluation(plan.work / "test", found, test_job)
     studied = yield from _sensitivity(plan, test_paths, methods, semantic, labellings)
@@ -268,6 +269,17 @@ def method_variants(
         if variant.is_sequence
     ]
     return tuple(made)
+
+
+def lax_variants(methods: Sequence[Variant]) -> tuple[Variant, ...]:
+    """Plain P3P, SSMC and its soft form on every keypoint's nearest point, as where descriptors tell little."""
+    made = []
+    for variant in methods:
+        if variant.name in ("p3p", "ssmc", "ssmc-soft"):
+            config = replace(variant.config, matching=replace(variant.config.matching, ratio=1.0))
+            made.append(replace(variant, name=f"{variant.name}{LAX}", config=config))
+    uniform = replace(made[0].config, ransac=replace(made[0].config.ransac, progressive=False))
+    return (replace(made[0], name=f"p3p, uniform{LAX}", config=uniform), *made)
 
 
 def few_matches(config: LocalizerConfig) -> LocalizerConfig:

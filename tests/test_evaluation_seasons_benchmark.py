@@ -161,6 +161,7 @@ def test_a_quick_run_writes_the_whole_text(toy_worlds, capsys):
         "## Fitted on the tuning worlds",
         "## Changed conditions, all methods",
         "## Who wins, on the same queries",
+        "## Where descriptors tell little",
         "## By condition, at (0.5 m, 5°)",
         "## What gravity and height must be worth",
         "## Other libraries on the same matches",

@@ -52,6 +52,14 @@ def test_weights_on_one_alone_still_give_samples():
     assert 3 not in samples
 
 
+def test_weights_that_a_running_sum_swallows_are_drawn_all_the_same():
+    matches, scene_map, _ = problem(PINHOLE, outliers=0.3, noise_px=0.5)
+    weights = np.full(len(matches), 1e-30)
+    weights[:2] = 1.0
+    result = estimate_pose(matches, scene_map, PINHOLE, weights=weights)
+    assert result.failure is None
+
+
 def test_iterations_follow_from_the_chance():
     assert iterations_needed(1.0, 0.99) == 1
     assert iterations_needed(0.5, 0.99) == 7  # 1 - 0.5^7 = 0.992

@@ -12,6 +12,7 @@ from core.geometry import Array
 
 _BATCH = 500  # samples drawn and scored at a time, once the first few did not settle it
 _REDRAWS = 20
+_LEAST_WEIGHT = 1e-9  # of the largest
 
 
 class Estimator(Protocol):
@@ -63,7 +64,8 @@ def lo_ransac(
     the weights mislead, a few heavy data agree with each other soon, and the right ones come late.
     """
     rng = np.random.default_rng(seed)
-    cumulative = np.cumsum(np.asarray(weights, np.float64))
+    weights = _visible(np.asarray(weights, np.float64))
+    cumulative = np.cumsum(weights)
     best, lowest, iterations, refinements = None, np.inf, 0, 0
     needed, batch = max_iterations, min_iterations
     while iterations < needed:
@@ -78,6 +80,11 @@ def lo_ransac(
             chance = sample_chance(weights, inliers, estimator.sample_size) if inliers.sum() >= enough else 0.0
             needed = min(max_iterations, max(min_iterations, iterations_needed(chance, confidence)))
     return Found(best, lowest, iterations, refinements)
+
+
+def _visible(weights: Array) -> Array:
+    """Raise weights above 0 to what a running sum of f64 still shows, so that all of them can be drawn."""
+    return np.where(weights > 0, np.maximum(weights, _LEAST_WEIGHT * weights.max(initial=0)), 0.0)
 
 
 def _polish(estimator: Estimator, model: Array, cost: float, max_rounds: int = 4) -> tuple[Array, float, int]:

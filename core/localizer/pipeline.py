@@ -192,7 +192,8 @@ def _settings(config: LocalizerConfig) -> dict[str, Any]:
     """What was set before RANSAC, to store beside its own settings in the result."""
     groups = {"features": config.features, "retrieval": config.retrieval, "matching": config.matching, "prior": config.prior}
     groups |= {"ssmc": config.ssmc, "affinity": config.affinity, "gsmc": config.gsmc}
-    return {f"{group}.{name}": value for group, part in groups.items() for name, value in settings_of(part).items()}
+    values = {f"{group}.{name}": value for group, part in groups.items() for name, value in settings_of(part).items()}
+    return values | {"keep_moving": config.keep_moving}
 
 
 def _method(name: str) -> Method:
