@@ -45,6 +45,7 @@ QTreeView::item {{ padding: 1px 0; }}
 QHeaderView::section {{ padding: 4px; border: none; border-bottom: 1px solid {line}; }}
 QHeaderView::up-arrow, QHeaderView::down-arrow {{ width: 8px; height: 8px; subcontrol-position: top center; top: -1px; }}
 QTableView::item {{ padding: 0 4px; border: none; }}
+QTableView#plain::item:hover {{ background: transparent; }}
 QDockWidget {{ font-weight: bold; }}
 QDockWidget::title {{ padding: 4px 8px; text-align: left; background: {raised}; border: none; }}
 QMainWindow::separator, QMainWindow::separator:horizontal, QMainWindow::separator:vertical

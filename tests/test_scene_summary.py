@@ -45,6 +45,12 @@ def test_without_a_map_the_summary_says_what_to_do(tmp_path):
     assert "points" not in dict(found.rows())
 
 
+def test_what_the_notes_say_is_not_said_twice(tmp_path):
+    scene = toy_scene(tmp_path, with_map=False)
+    notes = "A folder of images without a map.", "The lists name 2 images twice."
+    assert summarize(replace(scene, notes=notes)).notes == notes[1:]
+
+
 def test_priors_are_counted_by_kind(tmp_path):
     scene = toy_scene(tmp_path)
     priors = [QueryPrior(gravity_in_camera=[0, 1, 0]), QueryPrior(gravity_in_camera=[0, 1, 0], height_m=1.5), None, None]
@@ -57,7 +63,7 @@ def test_priors_are_counted_by_kind(tmp_path):
 def test_the_rows_read_as_sentences_do(tmp_path):
     rows = dict(summarize(toy_scene(tmp_path)).rows())
     assert rows["images"] == "7: 3 of reference, 4 to be localized"
-    assert rows["queries"] == "4 with a known pose, 0 without"
+    assert rows["queries"] == "4, all with a known pose"
     assert rows["cameras"] == "PINHOLE 64 × 48"
     assert rows["points"].startswith("30, ")
     assert rows["labels"] == "12 of toy"

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from core.records import ImageData, Scene, SceneMap
 
+_SAID = ("has no descriptors", "images without a map", "images are missing")  # by ``missing``, of scenes from anywhere
+
 
 @dataclass(frozen=True, slots=True)
 class ConditionCount:
@@ -32,7 +34,8 @@ class CameraCount:
 class SceneSummary:
     """``num_points`` None: no map. ``vocabulary`` "": points without labels. ``priors``: how many queries have each kind.
 
-    ``missing``: sentences on what cannot be used or done because something is not there; ``notes``: those of the scene.
+    ``missing``: sentences on what cannot be used or done because something is not there; ``notes``: those of the scene that
+    say something else.
     """
 
     name: str
@@ -69,19 +72,23 @@ class SceneSummary:
 
     def _images(self) -> str:
         number = self.num_images - self.num_queries
+        if not self.num_queries:
+            return f"{number:,}, all of reference"
         return f"{self.num_images:,}: {number:,} of reference, {self.num_queries:,} to be localized"
 
     def _points(self) -> str:
         if self.num_points is None:
             return ""
-        seen = f", {self.num_observations / self.num_points:.1f} sightings each" if self.num_points else ""
+        seen = f", each seen {self.num_observations / self.num_points:.1f} times" if self.num_points else ""
         return f"{self.num_points:,}{seen}" + (f", {self.extractor}" if self.extractor else "")
 
     def _queries(self) -> str:
-        known = self.num_queries_with_pose
-        if not self.num_queries:
+        number, known = self.num_queries, self.num_queries_with_pose
+        if not number:
             return ""
-        return f"{known:,} with a known pose, {self.num_queries - known:,} without"
+        if known in (0, number):
+            return f"{number:,}, {'all' if known else 'none'} with a known pose"
+        return f"{number:,}: {known:,} with a known pose, {number - known:,} without"
 
 
 def summarize(scene: Scene) -> SceneSummary:
@@ -104,7 +111,7 @@ def summarize(scene: Scene) -> SceneSummary:
         num_labels=0 if labels is None else labels.num_labels,
         priors=_priors(scene.queries),
         missing=tuple(_missing(scene)),
-        notes=scene.notes,
+        notes=tuple(note for note in scene.notes if not any(words in note for words in _SAID)),
     )
 
 

@@ -11,7 +11,7 @@ from core.geometry import Array
 from fgsn_viewer import palette
 
 NUMBER = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
-MARK_FAIR = "▲"
+MARK_DOUBT = "▲"
 OUTCOME_WORDS = {
     "good": "within 0.25 m and 2°",
     "fair": "within 0.5 m and 5°",

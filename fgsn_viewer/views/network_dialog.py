@@ -164,7 +164,7 @@ class NetworkDialog(QDialog):
         fit = "✕ unusable" if found.problem else _MAP_WORDS[row.fit]
         mark = "✓" if row.network == self._state.used else ""
         texts = (mark, row.title, row.place.title, found.kind, labels, found.vocabulary, found.base, stationary, fit)
-        word = "bad" if found.problem else {FITS: "good", DIFFERS: "fair"}.get(row.fit)
+        word = "bad" if found.problem else {FITS: "good", DIFFERS: "poor"}.get(row.fit)
         for column, text in enumerate(texts):
             item = QTableWidgetItem(text)
             item.setToolTip(text)

@@ -6,7 +6,7 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QLabel, QProgressBar, QPushButton, QStatusBar, QWidget
 
 from core.records import Progress
-from fgsn_viewer.views.common import MARK_FAIR, outcome_color
+from fgsn_viewer.views.common import MARK_DOUBT, outcome_color
 
 CHANNELS = ("open", "start", "query", "all", "mapping", "networks", "training")  # the first that runs is shown
 
@@ -46,10 +46,10 @@ class StatusLine(QStatusBar):
 
     def show_network(self, text: str, doubt: str = "") -> None:
         """Name the network in use; ``doubt``: a sentence on why its labels do not go with the map's, or ""."""
-        self._network.setText(f"network: {text}" + (f"   {MARK_FAIR} not the map's labels" if doubt else ""))
+        self._network.setText(f"network: {text}" + (f"   {MARK_DOUBT} not the map's labels" if doubt else ""))
         told = "The network that labels the images, the device it runs on, and its precision"
         self._network.setToolTip(f"{doubt}\n{told}" if doubt else told)
-        self._network.setStyleSheet(f"color: {outcome_color('fair').name()};" if doubt else "")
+        self._network.setStyleSheet(f"color: {outcome_color('poor').name()};" if doubt else "")
 
     @property
     def message(self) -> str:

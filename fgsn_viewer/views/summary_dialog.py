@@ -22,9 +22,10 @@ from PySide6.QtWidgets import (
 
 from core.scene.summary import ConditionCount, SceneSummary
 from fgsn_viewer import palette
-from fgsn_viewer.views.common import MARK_FAIR, NUMBER, outcome_color, quiet_label, tabular_font
+from fgsn_viewer.views.common import MARK_DOUBT, NUMBER, outcome_color, quiet_label, tabular_font
 
 WIDTH, ROW_HEIGHT, MAX_ROWS, DOT = 640, 24, 9, 12
+_MARGINS, _BETWEEN = 64, 96  # px beside, and over, under and between the parts
 _HEADINGS = ("Condition", "Reference", "Queries")
 
 
@@ -54,7 +55,7 @@ class SummaryDialog(QDialog):
         self._lay_out()
 
     def _make_table(self) -> QTableWidget:
-        table = QTableWidget(0, 3)
+        table = QTableWidget(0, 3, objectName="plain")
         table.setHorizontalHeaderLabels(list(_HEADINGS))
         table.verticalHeader().hide()
         table.verticalHeader().setDefaultSectionSize(ROW_HEIGHT)
@@ -119,10 +120,11 @@ class SummaryDialog(QDialog):
         self._summary, self._asks = summary, asks
         self.setWindowTitle("Open a scene" if asks else "Summary of the scene")
         self._title.setText(summary.name)
-        self._layout_name.setText(summary.layout or "Two photographs")
+        layout = summary.layout or "two photographs"
+        self._layout_name.setText(layout[:1].upper() + layout[1:])
         self._fill_conditions(summary.conditions)
         _refill(self._facts, [self._fact(*row) for row in summary.rows() if row[0] != "layout"])
-        marked = [(MARK_FAIR, text, "fair") for text in summary.missing]
+        marked = [(MARK_DOUBT, text, "poor") for text in summary.missing]
         marked += [("·", text, "") for text in summary.notes]
         _refill(self._missing, [self._sentence(*row) for row in marked])
         self.open_button.setVisible(asks)
@@ -152,11 +154,14 @@ class SummaryDialog(QDialog):
                 item.setTextAlignment(NUMBER)
                 item.setFont(tabular_font(self.font()))
                 table.setItem(row, column, item)
-        header = table.horizontalHeader().sizeHint().height()
-        table.setFixedHeight(header + ROW_HEIGHT * min(MAX_ROWS, max(1, len(conditions))) + 2)
+        header, whole = table.horizontalHeader().sizeHint().height(), len(conditions) <= MAX_ROWS
+        table.setFixedHeight(header + ROW_HEIGHT * min(MAX_ROWS, max(1, len(conditions))) + 8)
+        policy = Qt.ScrollBarPolicy
+        table.setVerticalScrollBarPolicy(policy.ScrollBarAlwaysOff if whole else policy.ScrollBarAlwaysOn)
 
     def _fact(self, name: str, text: str) -> tuple[QLabel, QLabel]:
-        value = QLabel(text, wordWrap=True)
+        value = QLabel(text, wordWrap=True, objectName="title")
+        value.setIndent(0)
         value.setFont(tabular_font(self.font()))
         value.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         title = quiet_label(name.capitalize())
@@ -165,7 +170,8 @@ class SummaryDialog(QDialog):
         return title, value
 
     def _sentence(self, mark: str, text: str, word: str) -> tuple[QLabel, QLabel]:
-        sign, sentence = QLabel(mark), QLabel(text, wordWrap=True) if word else quiet_label(text)
+        sign = QLabel(mark, objectName="title")
+        sentence = QLabel(text, wordWrap=True, objectName="title") if word else quiet_label(text)
         if word:
             sign.setStyleSheet(f"color: {outcome_color(word).name()};")
             sign.setAccessibleName("missing")
@@ -175,9 +181,14 @@ class SummaryDialog(QDialog):
     def _fit(self) -> None:
         """As high as what is shown, where the screen has room."""
         self._content.layout().activate()
-        height = self._content.layout().totalHeightForWidth(WIDTH - 64) if self._content.layout().hasHeightForWidth() else 0
+        height = self._content.layout().totalHeightForWidth(WIDTH - _MARGINS)
         screen = self.screen().availableGeometry().height()
-        self.resize(WIDTH, min(max(height, self._content.sizeHint().height()) + 164, int(screen * 0.9)))
+        self.resize(WIDTH, min(height + self._frame_height(), int(screen * 0.9)))
+
+    def _frame_height(self) -> int:
+        """What stands over and under the part that scrolls."""
+        parts = self._title, self._layout_name, self.open_button
+        return sum(part.sizeHint().height() for part in parts) + _BETWEEN
 
     def _on_open(self) -> None:
         self._asks = False
