@@ -16,14 +16,17 @@ import pytest
 from foreign_scenes import errors_of_queries, features_of, same_map
 
 from core.errors import InputError, SceneError
+from core.geometry import Camera, Rigid3d
 from core.localizer.pipeline import localize
-from core.records import FeatureFile
-from core.scene.colmap import params_to_colmap, points2D_to_colmap, to_pycolmap_camera, to_pycolmap_pose
+from core.records import FeatureFile, ImageData, Observations, SceneMap
+from core.scene.colmap import ColmapImage, params_to_colmap, points2D_to_colmap, to_pycolmap_camera, to_pycolmap_pose
+from core.scene.described import described_map
 from core.scene.feature_files import read_features
 from core.scene.hloc import read_results
 from core.scene.hloc_logs import read_logs
 from core.scene.hloc_matches import read_matches
 from core.scene.list_files import write_poses
+from core.scene.map_file import load_map, save_map
 from core.scene.scene import open_scene
 from core.steps import finish
 from core.world.layouts_hloc import write_hloc
@@ -79,6 +82,24 @@ def test_half_floats_of_256_dimensions_and_both_signs_localize_as_well(written, 
     assert scene.map.observations.descriptors.shape[1] == 256
     assert scene.map.extractor == "feats-superpoint-n4096-r1024"
     assert errors_of_queries(scene, small_world_scene)[:, 0].max() < 0.1
+    save_map(folder / "own", scene.map)
+    again = load_map(folder / "own")
+    assert again.extractor == scene.map.extractor
+    np.testing.assert_array_equal(again.observations.descriptors, scene.map.observations.descriptors)
+
+
+def test_keypoints_in_half_floats_beyond_a_thousand_pixels_are_still_the_models(tmp_path):
+    """hloc adds COLMAP's half pixel to half floats, which rounds it to whole pixels there."""
+    half = np.random.default_rng(0).uniform(0, 4000, (200, 2)).astype(np.float16)
+    model = (half + np.float16(0.5)).astype(np.float64)
+    image = ColmapImage("a/b.jpg", 1, Rigid3d.identity(), model - 0.5, np.arange(200))
+    points = Observations(np.arange(200), np.zeros(200), model - 0.5)
+    camera = Camera.pinhole(4000, 4000, 3000)
+    scene_map = SceneMap(np.ones((200, 3)), np.zeros((200, 3)), (ImageData("a/b.jpg", tmp_path, "", camera),), points)
+    source = h5_of(tmp_path / "f.h5", keypoints=half, descriptors=np.eye(200, dtype=np.float16)).path
+    described, notes = finish(described_map(scene_map, [image], np.arange(200), source))
+    assert notes == ()
+    np.testing.assert_array_equal(described.observations.descriptors.argmax(axis=1), np.arange(200))
 
 
 def test_mixed_extractors_are_refused_with_both_names(written):
@@ -261,6 +282,18 @@ def test_features_that_cannot_be_used_are_one_sentence(tmp_path, what):
     with pytest.raises(SceneError, match=sentence) as error:
         read_features(source)
     assert str(error.value).startswith(str(tmp_path))
+
+
+def test_a_file_that_points_to_other_files_is_refused(tmp_path):
+    (tmp_path / "secret.bin").write_bytes(np.ones((8, 3), np.float32).tobytes())
+    raw = {"shape": (8, 3), "dtype": "f4", "external": [(str(tmp_path / "secret.bin"), 0, 96)]}
+    with pytest.raises(SceneError, match=r"f\.h5: descriptors of 'a/b\.jpg' lie in another file"):
+        read_features(h5_of(tmp_path / "f.h5", **{**GOOD, "descriptors": raw}))
+    h5_of(tmp_path / "other.h5", **GOOD)
+    with h5py.File(tmp_path / "g.h5", "w") as file:
+        file["a/b.jpg"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "a/b.jpg")
+    with pytest.raises(SceneError, match=r"g\.h5: keypoints of 'a/b\.jpg' lie in another file"):
+        read_features(FeatureFile(tmp_path / "g.h5", "g", "a/b.jpg"))
 
 
 def test_a_cut_off_or_wrong_file_of_features_is_one_sentence(tmp_path):

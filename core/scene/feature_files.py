@@ -141,6 +141,8 @@ class H5Features:
         found = self._file[name].get(part)
         if not isinstance(found, h5py.Dataset) or found.ndim != 2 or found.dtype.kind not in "fiu":
             raise SceneError(f"{self.path}: {name!r} has no {part} of two dimensions")
+        if found.external or found.file.id != self._file.id:
+            raise SceneError(f"{self.path}: {part} of {name!r} lie in another file, expected them in this one")
         stored = found.id.get_storage_size()
         if found.size and (not stored or found.is_virtual or (found.compression is None and stored < found.nbytes)):
             raise SceneError(f"{self.path}: {part} of {name!r} are {found.shape} by count, but hold {stored} bytes")
