@@ -16,6 +16,21 @@ BASES = ("caffe", "torchvision", "patch")
 PADDINGS = ("zeros", "reflect", "replicate")
 
 
+_SHAPE = {
+    "stem": (3, 1, 65535),
+    "blocks": (4, 1, 500),
+    "widths": (4, 1, 65535),
+    "strides": (4, 1, 8),
+    "dilations": (4, 1, 64),
+    "pyramids": (64, 1, 256),
+    "pyramid_width": (1, 1, 65535),
+    "feature_width": (1, 1, 65535),
+    "aux_width": (1, 0, 65535),
+    "head_dims": (1, 0, 65535),
+}
+"""How many numbers a part of the shape has at most, and from where to where they go: files say them."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PSPNetConfig:
     """Shape of a network; the defaults are the official PSPNet-101.
@@ -47,6 +62,13 @@ class PSPNetConfig:
             raise ValueError(f"base {self.base!r}, padding {self.padding!r}; expected one of {BASES} and one of {PADDINGS}")
         if not 1 <= self.num_labels <= 65535:
             raise ValueError(f"num_labels {self.num_labels}, expected 1 to 65535")
+        for name, (length, low, high) in _SHAPE.items():
+            values = getattr(self, name)
+            given = values if isinstance(values, tuple) else (values,)
+            fits = all(type(value) is int and low <= value <= high for value in given)
+            lengths = (length,) if length == 4 else range(1, length + 1)  # four stages, and no more or less
+            if not fits or isinstance(values, tuple) != (length > 1) or len(given) not in lengths:
+                raise ValueError(f"{name} is {values!r}, expected whole numbers from {low} to {high}, at most {length}")
 
     @property
     def output_stride(self) -> int:

@@ -163,7 +163,10 @@ def described(info: NetworkInfo) -> str:
 def _beside(path: Path) -> dict[str, str]:
     """The description of a ``.pth`` that our training wrote; empty for others."""
     file = path.with_suffix(".json")
-    return {FORMAT: file.read_text(encoding="utf-8")} if file.is_file() else {}
+    try:
+        return {FORMAT: file.read_text(encoding="utf-8")} if file.is_file() else {}
+    except UnicodeDecodeError as error:
+        raise WeightsError(f"{path}: its description {file.name} is no UTF-8 text (byte {error.start})") from error
 
 
 def _read_pth(path: Path) -> dict[str, Tensor]:

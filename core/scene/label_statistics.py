@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tokenize
 from pathlib import Path
 
 import numpy as np
@@ -118,8 +119,9 @@ def _read_npy(path: Path) -> Array:
         raise WeightsError(f"{path}: has {path.stat().st_size} bytes, expected one number a label")
     try:
         return np.array(np.load(path, mmap_mode="r", allow_pickle=False))
-    except (ValueError, OSError, EOFError, SyntaxError, TypeError, OverflowError, MemoryError) as error:
-        raise WeightsError(f"{path}: not an array of plain numbers ({str(error).splitlines()[0]})") from error
+    except (ValueError, OSError, EOFError, SyntaxError, TypeError, OverflowError, MemoryError, tokenize.TokenError) as error:
+        words = str(error).splitlines() or [type(error).__name__]
+        raise WeightsError(f"{path}: not an array of plain numbers ({words[0]})") from error
 
 
 def save_stationary_indices(path: str | Path, statistics: LabelStatistics) -> None:
