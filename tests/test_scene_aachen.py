@@ -67,6 +67,18 @@ def test_without_pictures_and_database_it_opens_and_notes_say_what_is_missing(wr
     assert any("has no descriptors" in note for note in found.notes)
 
 
+def test_a_map_whose_cameras_are_not_known_still_localizes_by_its_points_and_descriptors(written):
+    true, root, names = written
+    shutil.rmtree(root / "images_upright")
+    (root / "3D-models" / "database_intrinsics.txt").unlink()
+    found = open_scene(root)
+    assert all(image.camera is None for image in found.reference)
+    assert any("5 images have no known camera" in note for note in found.notes)
+    query = next(query for query in found.queries if query.name == names[true.scene.queries[0].name])
+    answer = finish(localize(query, found.map))
+    assert pose_error(answer.result.cam_from_world, true.scene.queries[0].cam_from_world).position_m < 0.01
+
+
 def test_descriptors_of_other_keypoints_are_left_out_with_the_reason(written):
     _, root, _ = written
     moved = TrueScene(root.parent / "others", RADIAL, num_points=90, pictures=False)

@@ -52,7 +52,8 @@ def _root_of(path: Path) -> Path | None:
     """The benchmark's folder: a path itself, or above a location's folder or an NVM file."""
     if path.is_dir() and _is_root(path):
         return path
-    is_part = (path.is_file() and path.suffix.lower() == ".nvm") or (path.is_dir() and _LOCATION.fullmatch(path.name))
+    is_model = path.is_dir() and _LOCATION.fullmatch(path.name) and model_suffix(path) is not None
+    is_part = is_model or (path.is_file() and path.suffix.lower() == ".nvm")
     return next((folder for folder in path.absolute().parents[:4] if _is_root(folder)), None) if is_part else None
 
 
