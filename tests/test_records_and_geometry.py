@@ -10,6 +10,7 @@ from core.geometry import (
     NUM_CAMERA_PARAMS,
     Camera,
     Rigid3d,
+    frozen_array,
     quaternion_from_rotation,
     rotation_angle_deg,
     rotation_from_quaternion,
@@ -131,3 +132,15 @@ def test_a_result_is_a_pose_or_a_failure_and_never_both():
     with pytest.raises(ValueError, match="exactly one"):
         LocalizationResult(cam_from_world=Rigid3d.identity(), failure="why", **empty)
     assert LocalizationResult(cam_from_world=None, failure="3 matches found, at least 4 needed", **empty).failure
+
+
+def test_an_array_that_can_be_written_to_is_copied_and_one_that_cannot_is_kept():
+    writable = np.arange(3.0)
+    kept = frozen_array(writable, np.float64, (3,), "a")
+    writable[0] = 9
+    assert kept[0] == 0
+    assert frozen_array(kept, np.float64, (3,), "a") is kept
+    assert frozen_array(kept, np.float32, (3,), "a") is not kept
+    view = writable[:]
+    view.setflags(write=False)  # but its owner can be written to
+    assert not np.shares_memory(frozen_array(view, np.float64, (3,), "a"), writable)
