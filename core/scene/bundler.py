@@ -186,7 +186,7 @@ def _numbers(path: Path) -> Generator[Progress, None, Array]:
         with gzip.open(path) if zipped else path.open("rb") as file:
             first = file.readline(_MAX_LINE_BYTES)
             if not first.removeprefix(b"\xef\xbb\xbf").startswith(b"# Bundle file"):
-                raise SceneError(f"{path}: starts with {first[:40]!r}, expected '# Bundle file v0.3'")
+                raise SceneError(f"{path}: starts with {first.strip()[:40]!r}, expected '# Bundle file v0.3'")
             while piece := file.read(_PIECE_BYTES):
                 yield Progress(f"Reading {path.name}", None)
                 parts.append(_parsed(piece + file.readline(_MAX_LINE_BYTES), path))
