@@ -173,7 +173,7 @@ class LabelTable(QWidget):
         header.setMinimumSectionSize(48)
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Fixed)
         header.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
-        header.resizeSection(0, 56)
+        header.resizeSection(0, 68)  # a swatch and four figures
         table.sortByColumn(2, Qt.SortOrder.DescendingOrder)
         table.entered.connect(lambda index: self.label_hovered.emit(index.data(ID_ROLE)))
         table.clicked.connect(lambda index: self.label_clicked.emit(index.data(ID_ROLE)))

@@ -57,7 +57,7 @@ class MapDialog(QDialog):
         self.poses.setPlaceholderText("estimate them")
         self.network, self.form = QComboBox(), SettingsForm()
         self.network.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self._numbers = {field: QLabel("–") for field, _ in _COUNTS}
+        self._numbers = {field: QLabel("–", objectName="title") for field, _ in _COUNTS}
         self._message, self._problem = quiet_label(), quiet_label("", "bad")
         self._bar = QProgressBar(textVisible=False)
         self._bar.setFixedHeight(8)
@@ -152,6 +152,7 @@ class MapDialog(QDialog):
         column.setSpacing(4)
         for field, noun in _COUNTS:
             number = self._numbers[field]
+            number.setIndent(0)
             number.setFont(tabular_font(self.font(), scale=2.2, bold=True))
             number.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
             column.addWidget(number)

@@ -19,7 +19,7 @@ from PySide6.QtWidgets import (
 )
 
 from fgsn_viewer.network_search import DIFFERS, FITS, NetworkRow, NetworksState
-from fgsn_viewer.views.common import NUMBER, outcome_color, quiet_label, tabular_font
+from fgsn_viewer.views.common import MARK_DOUBT, NUMBER, outcome_color, quiet_label, tabular_font
 
 HEADINGS = ("", "Network", "Found in", "Kind", "Labels", "Vocabulary", "Base", "Stationary", "Map")
 TIPS = (
@@ -57,7 +57,8 @@ class NetworkDialog(QDialog):
         self._bar.setFixedHeight(4)
         self._detail = quiet_label()
         self._detail.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self._advice = QLabel(wordWrap=True)
+        self._advice = QLabel(wordWrap=True, objectName="title")
+        self._advice.setIndent(0)
         self._problem = quiet_label("", "bad")
         self._make_buttons()
         self._lay_out()
@@ -155,7 +156,7 @@ class NetworkDialog(QDialog):
     @property
     def advice(self) -> str:
         """What is said about the chosen network, or ""."""
-        return self._advice.text()
+        return self._advice.text()[2:]
 
     def _fill(self, number: int, row: NetworkRow) -> None:
         found = row.found
@@ -183,7 +184,7 @@ class NetworkDialog(QDialog):
         else:
             text = f"{row.found.path}" + (f"\nsha256 {row.found.sha256}" if row.found.sha256 else "")
         self._detail.setText(text)
-        self._advice.setText(advice)
+        self._advice.setText(f"{'✕' if row is not None and row.found.problem else MARK_DOUBT} {advice}" if advice else "")
         self._advice.setVisible(bool(advice))
         is_used = row is not None and row.network == self._state.used
         self.use.setEnabled(row is not None and row.is_usable and not is_used)

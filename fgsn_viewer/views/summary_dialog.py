@@ -221,7 +221,7 @@ def _dot(color: str) -> QIcon:
     pixmap.fill(Qt.GlobalColor.transparent)
     painter = QPainter(pixmap)
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-    painter.setPen(Qt.PenStyle.NoPen)
+    painter.setPen(QColor(128, 128, 128))  # so that pale ones are seen on a light ground
     painter.setBrush(QColor(color))
     painter.drawEllipse(1, 1, DOT - 2, DOT - 2)
     painter.end()
