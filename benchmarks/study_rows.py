@@ -74,6 +74,7 @@ def option_rows() -> tuple[RowSpec, ...]:
         ("reference-only", "changed appearance of the reference only", (("photometric", "reference"),)),
         ("pooled", "features pooled over conditions before clustering", (("pool_conditions", "true"),)),
         ("discriminant", "clusters cut where features hold", (("clusters.projection", "discriminant"),)),
+        ("centroids", "classifier from the nearest centroid", (("head", "centroids"),)),
         ("entropy", "reward for even use of labels", (("entropy_weight", "0.1"),)),
     )
     rows = [

@@ -55,12 +55,15 @@ def load_start(path: Path) -> Start:
 def study_base() -> FGSNConfig:
     """The shipped networks' recipe without the options that have rows of their own, so that each row adds just its one."""
     shipped = ShippedConfig().fgsn
+    schedule = replace(shipped.optimization, learning_rate=6e-4, head_factor=10.0, head_iterations=300)  # for random heads
     return replace(
         shipped,
+        optimization=schedule,
         clusters=replace(shipped.clusters, spherical=False, projection="pca"),
         pool_conditions=False,
         photometric="both",
         soft_targets="none",
+        head="fresh",
         entropy_weight=0.0,
         recluster_every=0,
     )

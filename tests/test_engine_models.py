@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
+from engine_networks import random_network, tiny_config
 from engine_toys import drain, on_one_thread, toy_network, toy_set
 
 from core.engine import models
@@ -102,6 +104,15 @@ def test_the_log_of_a_stage_is_kept(tmp_path, config):
     drain(models.train_shipped_models(tmp_path / "out", tmp_path / "work", 4, config))
     log = json.loads((tmp_path / "work" / "world-5.log.json").read_text())
     assert np.isfinite(log["steps"][0]["loss"])
+
+
+def test_averaged_weights_lie_between_those_of_two_networks():
+    first, second = (random_network(tiny_config(), seed=seed) for seed in (0, 1))
+    mixed, ends = models.averaged(first, second, 0.25).state_dict(), (first.state_dict(), second.state_dict())
+    for name, weights in mixed.items():
+        if weights.is_floating_point():
+            torch.testing.assert_close(weights, 0.25 * ends[0][name] + 0.75 * ends[1][name])
+    assert all(torch.equal(own, ends[1][name]) for name, own in models.averaged(first, second, 0.0).state_dict().items())
 
 
 def test_tables_leave_out_columns_that_no_row_has():

@@ -139,7 +139,8 @@ def _making(config: Any, seed: int, command: str, data: TrainingSet, num_cluster
         lines.append(
             f"- Then {num_clusters} clusters of its features ({whitening}, L2, k-means, once) and "
             f"{second.iterations} steps of {second.batch_size} crops with L_class (weight {fgsn.class_weight:g}) and L_corr "
-            f"(weight {fgsn.correspondence_weight:g}), gradient through the reference or the other image in turn."
+            f"(weight {fgsn.correspondence_weight:g}), gradient through the reference or the other image in turn;"
+            f" {100 * config.kept_start:.0f} % of the weights from before these steps."
         )
     return "\n".join(lines) + "\n"
 
