@@ -136,10 +136,10 @@ def test_a_folder_that_is_gone_is_said_and_the_others_are_listed(view):
 
 
 def test_the_status_line_says_when_labels_are_not_those_of_the_map(view):
-    assert "not the map's labels" not in view.window.status._network.text()
+    assert "the map is not labelled with it" not in view.window.status._network.text()
     view.state.point_labels = None
     view.window.presenter.refresh()
-    assert view.window.status._network.text().endswith("▲ not the map's labels")
+    assert view.window.status._network.text().endswith("▲ the map is not labelled with it")
     assert view.window.status._network.toolTip().startswith("The map is labelled with toy")
     view.window.status._network.click()
     view.wait()

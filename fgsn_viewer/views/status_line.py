@@ -46,7 +46,7 @@ class StatusLine(QStatusBar):
 
     def show_network(self, text: str, doubt: str = "") -> None:
         """Name the network in use; ``doubt``: a sentence on why its labels do not go with the map's, or ""."""
-        self._network.setText(f"network: {text}" + (f"   {MARK_DOUBT} not the map's labels" if doubt else ""))
+        self._network.setText(f"network: {text}" + (f"   {MARK_DOUBT} the map is not labelled with it" if doubt else ""))
         told = "The network that labels the images, the device it runs on, and its precision"
         self._network.setToolTip(f"{doubt}\n{told}" if doubt else told)
         self._network.setStyleSheet(f"color: {outcome_color('poor').name()};" if doubt else "")
