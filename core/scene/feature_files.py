@@ -32,6 +32,9 @@ class FeatureReader(Protocol):
     def descriptors(self, name: str) -> Array: ...
 
 
+_MOST = np.float32(1e15)  # of a descriptor; its square is a number of 32 bits yet
+
+
 @contextlib.contextmanager
 def open_features(path: str | Path) -> Iterator[FeatureReader]:
     """Open a file or folder of features; SceneError, led by the path, for what cannot be read."""
@@ -132,8 +135,8 @@ class H5Features:
 
     def descriptors(self, name: str) -> Array:
         descriptors = self._dataset(name, "descriptors").T
-        if not np.isfinite(descriptors).all():
-            raise SceneError(f"{self.path}: descriptors of {name!r} are not finite")
+        if not (np.abs(descriptors) < _MOST).all():
+            raise SceneError(f"{self.path}: descriptors of {name!r} are not finite or huge")
         return descriptors
 
     def _dataset(self, name: str, part: str) -> Array:
