@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
 
 from benchmarks.seasons_fit import Fitted
 from benchmarks.seasons_tuning import Tried
 from core.evaluation.intervals import PairedComparison
 from core.evaluation.paired import paired
 from core.evaluation.paper import paper_recall
+from core.evaluation.recall import THRESHOLDS, within
 from core.evaluation.rows import QueryRow
 from core.evaluation.summary import CHANGED, TableRow, rows_by_kind, rows_by_scene
 from core.sequences import OdometryNoise
@@ -18,6 +22,7 @@ OUTSIDE = ("PoseLib", "pycolmap")
 WEIGHTED = "p3p, drawn by descriptors"
 STRICT = "ssmc, as strict as the paper"
 LAX = ", no ratio test"
+_NUM_RIGHT = (0, 5, 10, 20, 40)
 _SENSITIVITY = "gsmc, oracle"
 
 
@@ -59,6 +64,10 @@ def seasons_text(study: Study, command: str, machine: str) -> str:
         _claims(rows, study.num_labels),
         "## Where descriptors tell little",
         _lax(changed),
+        "## What labels keep of right and wrong matches",
+        _kept(rows),
+        "## By how many matches are right",
+        _by_right(rows),
         "## By condition, at (0.5 m, 5°)",
         _by_condition(pooled, study),
         "## What gravity and height must be worth",
@@ -229,6 +238,55 @@ def _lax(changed: Sequence[TableRow]) -> str:
         "repetition spoil descriptors. PROSAC still draws by the ratio, uniform does not know it."
     )
     return f"{words}\n\n{_table(['method', *kinds, 'right before, %', 'right as drawn, %'], body)}"
+
+
+def _kept(rows: Sequence[QueryRow]) -> str:
+    """From the shares of right matches before and after the semantic step, and the numbers of both."""
+    chosen = [row for row in rows if row.changed and row.method.removesuffix(LAX) in ("ssmc", STRICT)]
+    body = []
+    for line in dict.fromkeys(row.line for row in chosen):
+        for kind in dict.fromkeys(row.kind for row in chosen):
+            own = [row for row in chosen if (row.line, row.kind) == (line, kind) and row.inlier_ratio_before is not None]
+            right = sum(row.num_matches * row.inlier_ratio_before for row in own)
+            wrong = sum(row.num_matches for row in own) - right
+            kept = sum(row.num_kept * (row.inlier_ratio_after or 0.0) for row in own)
+            wrong_kept = sum(row.num_kept for row in own) - kept
+            if min(right, wrong, wrong_kept) > 0:
+                shares = [kept / right, wrong_kept / wrong]
+                counts = [f"{count / len(own):.0f}" for count in (right, wrong)]
+                times = f"{shares[0] / shares[1]:.1f}"
+                body.append([line, kind, *counts, *(f"{100 * share:.0f}" for share in shares), times])
+    words = (
+        "Matches a query on changed conditions, and the percent of the right and of the wrong ones that keep their label. The "
+        "last column is how many times more of the right ones stay: what labels are worth. A few right matches must be left."
+    )
+    header = ["method", "kind", "right", "wrong", "right kept, %", "wrong kept, %", "times"]
+    return f"{words}\n\n{_table(header, body)}"
+
+
+def _by_right(rows: Sequence[QueryRow]) -> str:
+    """Recall at (0.5 m, 5 deg) of single-query methods, by the right matches of a query without a ratio test."""
+    asked = [row for row in rows if row.changed and not row.method.startswith("pfsl")]
+    known = [row for row in asked if row.method == f"p3p{LAX}" and row.inlier_ratio_before is not None]
+    right = {(row.scene, row.query): row.num_matches * row.inlier_ratio_before for row in known}
+    groups = {query: int(np.searchsorted(_NUM_RIGHT, count, side="right")) - 1 for query, count in right.items()}
+    body = []
+    for line in dict.fromkeys(row.line for row in asked):
+        found: dict[int, list[bool]] = {}
+        for row in asked:
+            if row.line == line and (row.scene, row.query) in groups:
+                hit = row.error is not None and within(row.error, THRESHOLDS[1])
+                found.setdefault(groups[row.scene, row.query], []).append(hit)
+        shares = [f"{100 * sum(found[k]) / len(found[k]):.0f}" if k in found else "" for k in range(len(_NUM_RIGHT))]
+        body.append([line, *shares])
+    counts = [sum(group == k for group in groups.values()) for k in range(len(_NUM_RIGHT))]
+    ends = [f"{low} to {high - 1}" for low, high in pairwise(_NUM_RIGHT)] + [f"{_NUM_RIGHT[-1]} and more"]
+    header = ["method", *(f"{end} right ({count})" for end, count in zip(ends, counts))]
+    words = (
+        "Percent within (0.5 m, 5°) of the queries on changed conditions, by how many of the matches without a ratio test are "
+        "right; in brackets how many queries there are. With hardly any right match no method helps, with many none is needed."
+    )
+    return f"{words}\n\n{_table(header, body)}"
 
 
 def _by_condition(pooled: Sequence[TableRow], study: Study) -> str:

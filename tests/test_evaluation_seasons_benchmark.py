@@ -162,6 +162,8 @@ def test_a_quick_run_writes_the_whole_text(toy_worlds, capsys):
         "## Changed conditions, all methods",
         "## Who wins, on the same queries",
         "## Where descriptors tell little",
+        "## What labels keep of right and wrong matches",
+        "## By how many matches are right",
         "## By condition, at (0.5 m, 5°)",
         "## What gravity and height must be worth",
         "## Other libraries on the same matches",
