@@ -346,7 +346,17 @@ def _photographs(study: Study) -> str:
         parts.append("\n" + _table(["scene", "condition", "method", "queries", "recall", "right matches, %"], body))
     unknown = [row for row in study.real_rows if not row.has_truth]
     if unknown:
-        body = [[r.scene, r.query, r.line, r.failure or "a pose", str(r.num_inliers), str(r.num_matches)] for r in unknown]
+        body = [
+            [
+                r.scene,
+                r.query,
+                r.line,
+                (r.failure or "a pose").rsplit("/images/", 1)[-1],
+                str(r.num_inliers),
+                str(r.num_matches),
+            ]
+            for r in unknown
+        ]
         parts.append("\nWithout a true pose; what is told is whether one was found:\n")
         parts.append(_table(["scene", "query", "method", "result", "inliers", "matches"], body))
     if any("synthetic" in row.condition for row in study.real_rows):
