@@ -193,7 +193,12 @@ def claims(num_labels: Mapping[str, int]) -> list[tuple[str, str]]:
         pairs.append((f"ssmc {coarse}", f"ssmc {fine}"))
     pairs += [("p3p", f"{STRICT} {coarse}"), ("p3p", f"{STRICT} {fine}"), (f"{STRICT} {coarse}", f"{STRICT} {fine}")]
     pairs += [("p3p", WEIGHTED), (WEIGHTED, f"ssmc {fine}"), (WEIGHTED, f"ssmc-soft {fine}")]
-    pairs += [("p3p", f"ssmc {fine}"), (f"ssmc {fine}", f"ssmc-soft {fine}"), (f"ssmc {fine}", f"gsmc {fine}")]
+    pairs += [
+        ("p3p", f"ssmc {fine}"),
+        ("p3p", f"ssmc-soft {fine}"),
+        (f"ssmc {fine}", f"ssmc-soft {fine}"),
+        (f"ssmc {fine}", f"gsmc {fine}"),
+    ]
     pairs += [(f"gsmc {fine}", f"gsmc-soft {fine}"), (f"ssmc-soft {fine}", f"pfsl {fine}")]
     pairs += [(f"ssmc-soft {fine}", f"ssmc-soft {name}") for name in names[2:]]
     pairs += [(f"p3p, uniform{LAX}", f"ssmc{LAX} {coarse}"), (f"p3p, uniform{LAX}", f"ssmc{LAX} {fine}")]
