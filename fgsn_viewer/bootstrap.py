@@ -48,6 +48,7 @@ class Pipelines:
     refuse: Callable[..., Any]
     query_row: Callable[..., Any]
     circle: Callable[..., Any]
+    motion: Callable[..., Any]
     follow: Callable[..., Generator]
     read_evaluation: Callable[[Path], list[Any]]
     match_pair: Callable[..., Generator]
@@ -109,6 +110,7 @@ def core_pipelines() -> Pipelines:
         refuse=_late("fgsn_viewer.localizer_calls", "refuse"),
         query_row=_late("fgsn_viewer.localizer_calls", "query_row"),
         circle=_late("fgsn_viewer.localizer_calls", "circle"),
+        motion=_late("fgsn_viewer.localizer_calls", "motion"),
         follow=_late("fgsn_viewer.localizer_calls", "follow"),
         read_evaluation=_late("fgsn_viewer.localizer_calls", "read_evaluation"),
         match_pair=_late("core.localizer.pair", "match_pair_steps"),

@@ -130,9 +130,12 @@ def _add_engine_commands(command) -> None:
     label.add_argument("--weights", default=DEFAULT_WEIGHTS, help="a shipped name or a file (default: %(default)s)")
 
     segment = command("segment", "write the label image of each image as 16-bit PNG of the same size")
-    segment.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
-    segment.add_argument("--out", type=Path, required=True, metavar="DIR")
-    segment.add_argument("--weights", default=DEFAULT_WEIGHTS, help="a shipped name or a file (default: %(default)s)")
+    segment.add_argument("images", nargs="+", type=Path, metavar="PATH", help="an image, a folder, or a scene of any layout")
+    segment.add_argument("--out", type=Path, required=True, metavar="DIR", help="the files keep the names that the scene has")
+    segment.add_argument("--conditions", nargs="+", default=[], metavar="C", help="only images of these conditions")
+    segment.add_argument(
+        "--weights", help=f"a shipped name or a file (default: what the scene asks for, else {DEFAULT_WEIGHTS})"
+    )
     segment.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
     segment.add_argument("--precision", default="fast", choices=("exact", "fast"))
 

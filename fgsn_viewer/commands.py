@@ -18,7 +18,7 @@ from core.errors import InputError
 from core.geometry import Array
 from core.images import IMAGE_SUFFIXES, read_image, write_image
 from core.records import ImageData, LabelMap, Localization, PointLabels, Progress, Scene
-from core.scene.scene import open_scene
+from core.scene.scene import open_scene, open_scene_steps
 from core.steps import finish
 from fgsn_viewer.cli_settings import localizer_config
 from fgsn_viewer.virtual_display import ensure_display, has_display
@@ -116,8 +116,10 @@ def label(options: argparse.Namespace) -> int:
 
 def segment(options: argparse.Namespace) -> int:
     from core.engine.label_folder import write_description
+    from core.scene.exports import label_files
 
-    outputs = label_files(find_images(options.images), options.out)
+    images = find_images(options)
+    outputs = label_files(options.out, images)
     segmenter = segmenter_for(options)
     for number, (path, out) in enumerate(outputs.items()):
         started = time.perf_counter()
@@ -140,39 +142,30 @@ def segment(options: argparse.Namespace) -> int:
     return 0
 
 
-def find_images(paths: list[Path]) -> list[Path]:
-    """Images among the paths and directly inside folders. Raises InputError where there are none."""
-    images = [
-        image
-        for path in paths
-        for image in (sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES) if path.is_dir() else [path])
-    ]
+def find_images(options: argparse.Namespace) -> list[ImageData]:
+    """The images that `segment` is given: files as they are, those of scenes of any layout that are there.
+
+    Sets ``options.weights`` to what a scene asks for where none are named. Raises InputError where nothing is left.
+    """
+    given = ", ".join(str(path) for path in options.images)
+    images: list[ImageData] = []
+    for path in options.images:
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.is_dir():
+            images.append(ImageData(path.name, path))
+            continue
+        scene = drain(open_scene_steps(path), options)
+        tell_notes(scene)
+        options.weights = options.weights or scene.weights
+        images += [image for image in scene.images if image.path.is_file()]
+    options.weights = options.weights or DEFAULT_WEIGHTS
     if not images:
-        raise InputError(f"{', '.join(str(path) for path in paths)}: no images found")
-    return images
-
-
-def label_files(images: list[Path], folder: Path) -> dict[Path, Path]:
-    """The file for the labels of each image. Raises InputError where two would be one, or one is an image itself."""
-    stems: dict[str, Path] = {}
-    outputs = {}
-    for image in images:
-        if image.stem in stems:
-            raise InputError(f"{image}: {stems[image.stem]} has the same name; write them to different folders")
-        stems[image.stem] = image
-        outputs[image] = folder / f"{image.stem}.png"
-    inputs = {_identity(image): image for image in images if image.exists()}
-    for image, out in outputs.items():
-        if out.exists() and _identity(out) in inputs:
-            hurt = inputs[_identity(out)]
-            raise InputError(f"{image}: its labels would replace the image {hurt}; write them to another folder with --out")
-    return outputs
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    """What two names of one file have in common."""
-    found = path.stat()
-    return found.st_dev, found.st_ino
+        raise InputError(f"{given}: no images found")
+    chosen = [image for image in images if not options.conditions or image.condition in options.conditions]
+    found = ", ".join(repr(condition) for condition in dict.fromkeys(image.condition for image in images))
+    unknown = sorted(set(options.conditions) - {image.condition for image in images})
+    if unknown:
+        raise InputError(f"{given}: no images of {', '.join(unknown)}, found {found}")
+    return chosen
 
 
 def map(options: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
 from core.evaluation.job import Answer, Variant
+from core.evaluation.motion import Motion, motion_of
 from core.evaluation.rows import QueryRow, row_of
 from core.geometry import Array
 from core.localizer import batch, frames, pipeline, sequence
@@ -14,7 +15,7 @@ from core.localizer.methods import MethodInput
 from core.localizer.pipeline import LocalizerConfig, Prepared
 from core.localizer.retrieval import MapRetriever, build_retriever, retriever_if_used
 from core.records import ImageData, LabelMap, LabelStatistics, Localization, Progress, Scene, SceneMap
-from core.sequences import OdometryNoise, ParticleStep, SequenceResult
+from core.sequences import ParticleStep, SequenceResult
 
 SEED = 0
 
@@ -66,18 +67,24 @@ def circle(
     return match_circle(match, given)
 
 
+def motion(scene: Scene, queries: Sequence[ImageData]) -> Motion:
+    """The queries in order with their odometry: the scene's own file, else the true motion with errors; says which.
+
+    Raises InputError for a file that cannot be read or knows none of the queries.
+    """
+    return motion_of(scene, queries, "auto", SEED)
+
+
 def follow(
-    queries: Sequence[ImageData],
+    moved: Motion,
     scene_map: SceneMap,
     labels_of: Callable[[ImageData], LabelMap],
     statistics: LabelStatistics | None,
     found_by: MapRetriever | None,
 ) -> Generator[ParticleStep, None, SequenceResult]:
-    """Follow queries in order by labels alone. Their odometry is the true motion with errors: scenes come without any."""
-    noise, order = OdometryNoise(), frames.in_order(queries)
-    moved = frames.odometry_of(order, "simulated", noise, SEED)
+    """Follow queries in order by labels and odometry alone."""
     candidates = None if found_by is None else frames.retrieved_poses(scene_map, found_by)
-    made = frames.make_frames(order, labels_of, moved, noise, candidates)
+    made = frames.make_frames(moved.queries, labels_of, moved.steps, moved.noises, candidates)
     return sequence.localize_sequence(made, scene_map, statistics, seed=SEED)
 
 

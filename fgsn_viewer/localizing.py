@@ -21,8 +21,6 @@ from fgsn_viewer.labelling import Labelling, network_title
 from fgsn_viewer.methods import is_sequence, needs_labels
 from fgsn_viewer.work_steps import Cache, Found, Note, Steps, finished
 
-ODOMETRY_NOTE = "the odometry is simulated: the true motion between the queries, with noise"
-
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -155,9 +153,10 @@ class Localizing:
         segmenter = yield from self.labelling.segmenter(way.network)
         scene_map = self.labelling.map_for(scene, segmenter.vocabulary)
         labels = lambda query: finish_labels(self.labelling, way.network, query)  # noqa: E731
+        motion = self.pipelines.motion(scene, queries)
+        yield Note(f"{condition or 'queries'}: odometry: {motion.source}")
         found_by = yield from self._retriever(scene, always=True)
-        yield Note(f"{condition or 'queries'}: {ODOMETRY_NOTE}")
-        steps = self.pipelines.follow(queries, scene_map, labels, self.labelling.statistics(way.network), found_by)
+        steps = self.pipelines.follow(motion, scene_map, labels, self.labelling.statistics(way.network), found_by)
         track: tuple[Any, ...] = ()
         for step in steps:
             track = (*track, step)

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from sequence_toys import drive, label_image, looking, query_of, street_map
 
-from core.errors import InputError
 from core.geometry import Rigid3d, rotation_from_quaternion
-from core.localizer.frames import in_order, make_frames, odometry_of, sequences_of, simulated_odometry
+from core.localizer.frames import in_order, make_frames, sequences_of, simulated_odometry
 from core.localizer.motion import (
     MotionConfig,
     disturbed,
@@ -109,12 +108,6 @@ def test_measured_odometry_has_the_stated_deviation():
     # The turn swings the way of 2 m a little too.
     position, rotation = odometry_deviations(step, noise)
     assert np.allclose(errors.std(axis=0), [np.hypot(position, 2 * rotation)] * 2 + [position], rtol=0.08)
-
-
-def test_an_unknown_kind_of_odometry_is_refused():
-    with pytest.raises(InputError, match="'wheel' is not known"):
-        odometry_of([], "wheel", EXACT, 0)
-    assert odometry_of([query_of(0, None)], "none", EXACT, 0) == (None,)
 
 
 def test_height_and_tilt_of_the_mapping_drive_hold_particles_softly():

@@ -151,14 +151,30 @@ def test_label_images_are_16_bit_and_stand_in_for_a_network(tmp_path):
 
 
 def test_labels_never_replace_an_image_or_each_other(tmp_path):
-    picture(tmp_path / "a.png")
-    with pytest.raises(InputError, match=r"a\.png: is an image that its labels would replace"):
-        label_files(tmp_path, [ImageData("a.png", tmp_path / "a.png")])
-    with pytest.raises(InputError, match=r"would hold the labels of a\.jpg and of a\.png"):
-        label_files(tmp_path / "out", [ImageData("a.jpg", Path("a.jpg")), ImageData("a.png", Path("a.png"))])
+    images = [ImageData(name, tmp_path / name) for name in ("a.png", "b.jpg")]
+    for image in images:
+        picture(image.path)
+    assert list(label_files(tmp_path / "out", images).values()) == [tmp_path / "out" / "a.png", tmp_path / "out" / "b.png"]
+    assert label_files(tmp_path, images[1:]) == {tmp_path / "b.jpg": tmp_path / "b.png"}
+    (tmp_path / "out").mkdir()
+    for folder in (tmp_path, tmp_path / "out" / ".."):
+        with pytest.raises(InputError, match=r"a\.png: its labels would replace the image .*a\.png"):
+            label_files(folder, images)
+    with pytest.raises(InputError, match=r"one\.png: would hold the labels of a/one\.png and of b/one\.jpg"):
+        label_files(tmp_path / "out", [ImageData("one.png", Path("a/one.png")), ImageData("one.jpg", Path("b/one.jpg"))])
     assert label_files(tmp_path / "out", [ImageData("../../b.jpg", Path("b.jpg"))]) == {
-        "../../b.jpg": tmp_path / "out" / "b.png"
+        Path("b.jpg"): tmp_path / "out" / "b.png"
     }
+
+
+def test_a_label_file_that_is_a_link_to_an_image_is_refused_too(tmp_path):
+    picture(tmp_path / "a.jpg")
+    try:
+        (tmp_path / "a.png").symlink_to(tmp_path / "a.jpg")
+    except OSError:
+        pytest.skip("this system has no links for this user")
+    with pytest.raises(InputError, match="would replace the image"):
+        label_files(tmp_path, [ImageData("a.jpg", tmp_path / "a.jpg")])
 
 
 def a_localization(found=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,10 +10,15 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from benchmark_toys import OPENCV, TrueScene
 
 from core.errors import InputError
-from core.images import write_image
+from core.images import image_size, read_labels, write_image
+from core.scene.scene import open_scene
 from core.steps import finish
+from core.world.layouts_cmu import write_extended_cmu
+from core.world.layouts_kapture import write_kapture
+from core.world.layouts_robotcar import write_robotcar
 from fgsn_viewer import cli, commands, demo
 from fgsn_viewer.shot import render_shot
 
@@ -78,31 +84,37 @@ def test_a_reader_that_stops_reading_is_no_error(tmp_path):
     assert process.wait(timeout=60) == 141
 
 
-def test_label_files_never_replace_an_image_that_was_given(tmp_path):
-    for name in ("a.png", "b.jpg"):
-        write_image(tmp_path / name, np.zeros((4, 4, 3), np.uint8))
-    images = commands.find_images([tmp_path])
-    assert commands.label_files(images, tmp_path / "out") == {image: tmp_path / "out" / f"{image.stem}.png" for image in images}
-    assert commands.label_files(images[1:], tmp_path) == {tmp_path / "b.jpg": tmp_path / "b.png"}
-    for folder in (tmp_path, tmp_path / "out" / ".."):
-        (tmp_path / "out").mkdir(exist_ok=True)
-        with pytest.raises(InputError, match="would replace the image"):
-            commands.label_files(images, folder)
+@pytest.mark.parametrize("write", [write_extended_cmu, write_robotcar, write_kapture])
+def test_segment_writes_the_labels_of_a_scene_of_any_layout_under_its_names(write, tmp_path, capsys):
+    write(TrueScene(tmp_path / "from", OPENCV).scene, tmp_path / "scene")
+    images = [image for image in open_scene(tmp_path / "scene").images if image.path.is_file()]
+    assert len(images) == 11
+    for number, image in enumerate(images):
+        size = image_size(image.path)[::-1]
+        write_image((tmp_path / "bands" / image.name).with_suffix(".png"), np.full(size, number, np.uint16))
+    segment = ["segment", str(tmp_path / "scene"), "--out", str(tmp_path / "out"), "--weights", str(tmp_path / "bands")]
+    assert cli.main([*segment, "--quiet", "--json"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["image"] for row in rows] == [str(image.path) for image in images]
+    for number, image in enumerate(images):
+        labels = read_labels((tmp_path / "out" / image.name).with_suffix(".png"))
+        np.testing.assert_array_equal(labels, np.full(image_size(image.path)[::-1], number))
 
 
-def test_a_label_file_that_is_a_link_to_an_image_is_refused_too(tmp_path):
-    write_image(tmp_path / "a.jpg", np.zeros((4, 4, 3), np.uint8))
-    try:
-        (tmp_path / "a.png").symlink_to(tmp_path / "a.jpg")
-    except OSError:
-        pytest.skip("this system has no links for this user")
-    with pytest.raises(InputError, match="would replace the image"):
-        commands.label_files([tmp_path / "a.jpg"], tmp_path)
-
-
-def test_two_images_of_one_name_would_share_a_label_file(tmp_path):
-    with pytest.raises(InputError, match=r"b/one\.jpg: .*one\.png has the same name"):
-        commands.label_files([tmp_path / "a" / "one.png", tmp_path / "b" / "one.jpg"], tmp_path)
+def test_segment_takes_the_images_of_some_conditions_only(tmp_path, capsys):
+    for name in ("snow/a.png", "sun/a.png", "sun/b.png"):
+        for folder in ("photos", "bands"):
+            (tmp_path / folder / name).parent.mkdir(parents=True, exist_ok=True)
+            write_image(tmp_path / folder / name, np.zeros((16, 16, 3)[: 3 if folder == "photos" else 2], np.uint8))
+    segment = ["--out", str(tmp_path / "out"), "--weights", str(tmp_path / "bands"), "--quiet"]
+    assert cli.main(["segment", str(tmp_path / "photos"), *segment, "--conditions", "sun"]) == 0
+    written = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.png"))
+    assert written == ["sun/a.png", "sun/b.png"]
+    capsys.readouterr()
+    assert cli.main(["segment", str(tmp_path / "photos"), *segment, "--conditions", "sun", "fog"]) == 2
+    assert "photos: no images of fog, found 'snow', 'sun'" in capsys.readouterr().err
+    assert cli.main(["segment", str(tmp_path / "nothing"), *segment]) == 2
+    assert "nothing: no such folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["x.jpg", "x.PDF", "x.png.bmp"])

@@ -385,10 +385,10 @@ def test_the_slider_shows_at_once_and_chooses_when_it_rests(qtbot):
 
 
 def track_of(scene):
-    from viewer_fakes import FakeSegmenter, toy_follow
+    from viewer_fakes import FakeSegmenter, toy_follow, toy_motion
 
     labels = next_labels(FakeSegmenter())
-    steps = tuple(toy_follow(scene.queries[:2], scene.map, lambda query: labels, None))
+    steps = tuple(toy_follow(toy_motion(scene, scene.queries[:2]), scene.map, lambda query: labels, None))
     return Track("snow", "toy", steps)
 
 

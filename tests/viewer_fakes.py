@@ -189,8 +189,13 @@ def toy_refused(query: ImageData, reason: str, method: str) -> Localization:
     return Localization(query, features, Matches2D3D(pixels, none, none, none, pixels, none), result)
 
 
-def toy_follow(queries, scene_map: SceneMap, labels_of, statistics, found_by=None):
+def toy_motion(scene, queries) -> SimpleNamespace:
+    return SimpleNamespace(queries=tuple(queries), source="1 steps made up")
+
+
+def toy_follow(motion, scene_map: SceneMap, labels_of, statistics, found_by=None):
     """Particles around every true pose; the last query is lost."""
+    queries = motion.queries
     for index, query in enumerate(queries):
         assert labels_of(query).vocabulary == "toy"
         lost = index == len(queries) - 1
@@ -392,6 +397,7 @@ def toy_pipelines(open_scene: Callable[[Path], Scene], calls: Calls, networks: t
         refuse=toy_refused,
         query_row=toy_row,
         circle=toy_circle,
+        motion=toy_motion,
         follow=toy_follow,
         read_evaluation=lambda path: calls.evaluation,
         match_pair=match_pair,

@@ -18,7 +18,6 @@ from core.records import ImageData, LabelMap, SceneMap
 from core.sequences import Frame, OdometryNoise
 
 TYPICAL_NOISE = OdometryNoise()
-ODOMETRY = ("simulated", "none")
 Candidates = Callable[[ImageData], tuple[Rigid3d, ...]]
 
 
@@ -49,13 +48,6 @@ def simulated_odometry(queries: Sequence[ImageData], noise: OdometryNoise, seed:
         else:
             measured.append(disturbed(now.cam_from_world @ before.cam_from_world.inverse(), noise, rng))
     return tuple(measured)
-
-
-def odometry_of(queries: Sequence[ImageData], kind: str, noise: OdometryNoise, seed: int) -> tuple[Rigid3d | None, ...]:
-    """Odometry of the named kind. Raises InputError for an unknown kind."""
-    if kind not in ODOMETRY:
-        raise InputError(f"odometry {kind!r} is not known; expected one of {', '.join(ODOMETRY)}")
-    return simulated_odometry(queries, noise, seed) if kind == "simulated" else (None,) * len(queries)
 
 
 def make_frames(

@@ -89,18 +89,29 @@ def write_label_images(
             left_out.append(image.name)
             continue
         last = segment(image)
-        write_image(files[image.name], last.labels.astype(np.uint16))
+        write_image(files[image.path], last.labels.astype(np.uint16))
     return LabelsWritten(len(images) - len(left_out), tuple(left_out), last)
 
 
-def label_files(folder: Path, images: Sequence[ImageData]) -> dict[str, Path]:
-    """The file for the labels of each image, by its name."""
-    files = {image.name: folder / Path(inside(image.name)).with_suffix(".png") for image in images}
-    taken: dict[Path, str] = {}
-    for name, file in files.items():
-        if taken.setdefault(file, name) != name:
-            raise InputError(f"{file}: would hold the labels of {taken[file]} and of {name}; rename one of the images")
-    hurt = {image.path.resolve() for image in images} & {file.resolve() for file in files.values()}
-    if hurt:
-        raise InputError(f"{min(hurt)}: is an image that its labels would replace; write them to another folder")
+def label_files(folder: Path, images: Sequence[ImageData]) -> dict[Path, Path]:
+    """The file for the labels of each image, by the image's path; it has the image's name below the folder.
+
+    Raises InputError where two images would have one file, or where the file is one of the images itself.
+    """
+    files = {image.path: folder / Path(inside(image.name)).with_suffix(".png") for image in images}
+    taken: dict[Path, Path] = {}
+    for path, file in files.items():
+        if taken.setdefault(file, path) != path:
+            raise InputError(f"{file}: would hold the labels of {taken[file]} and of {path}; write them to different folders")
+    inputs = {_identity(path): path for path in files if path.is_file()}
+    for path, file in files.items():
+        hurt = inputs.get(_identity(file)) if file.exists() else None
+        if hurt is not None:
+            raise InputError(f"{path}: its labels would replace the image {hurt}; write them to another folder")
     return files
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """What two names of one file have in common."""
+    found = path.stat()
+    return found.st_dev, found.st_ino
