@@ -209,7 +209,7 @@ def remembered(segment: Segment) -> Segment:
     """The same, with every different image segmented once."""
     known: dict[bytes, LabelMap] = {}
 
-    def lookup(image: Array) -> LabelMap:
+    def lookup(image: Array, source: Path | None = None) -> LabelMap:
         key = hashlib.sha256(np.ascontiguousarray(image)).digest()
         if key not in known:
             known[key] = replace(segment(image), confidence=None)

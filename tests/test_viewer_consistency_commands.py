@@ -9,12 +9,16 @@ import cv2
 import h5py
 import numpy as np
 import pytest
+from benchmark_toys import TrueScene
 from engine_toys import on_one_thread, toy_network, toy_set
 
 from core.engine.weights import NetworkInfo, save_network, small_preprocessing
+from core.images import write_image
 from core.records import Correspondences
 from core.scene.correspondences import write_correspondences
-from core.scene.label_statistics import find_label_statistics
+from core.scene.label_statistics import find_label_statistics, load_label_statistics
+from core.scene.scene import open_scene
+from core.world.layouts_kapture import write_kapture
 from fgsn_viewer.cli import main
 
 KEYS = ["agreement", "chance", "kappa", "nmi", "mutual_information_bits", "effective_labels", "num_correspondences"]
@@ -220,3 +224,31 @@ def test_two_images_have_no_intervals(label_images, capsys):
 def test_stationary_refuses_what_is_no_data(tmp_path, weights, capsys):
     assert main(["stationary", "--weights", str(weights), "--data", str(tmp_path / "gone")]) == 2
     assert "gone: no such folder" in capsys.readouterr().err
+
+
+@pytest.fixture
+def night_is_other(tmp_path):
+    """A kapture folder with known poses, and label images of its photographs: 0 by day, 1 at night."""
+    write_kapture(TrueScene(tmp_path / "from").scene, tmp_path / "scene")
+    for image in open_scene(tmp_path / "scene").images:
+        labels = np.full((120, 160), image.condition == "night", np.uint16)
+        write_image((tmp_path / "bands" / image.name).with_suffix(".png"), labels)
+    return tmp_path / "scene", tmp_path / "bands"
+
+
+def test_label_images_are_compared_in_a_scene_of_another_layout(night_is_other, capsys):
+    scene, bands = (str(path) for path in night_is_other)
+    assert main(["consistency", "--scene", scene, "--weights", bands, "--json", "--quiet"]) == 0
+    agreement = {row["condition"]: row["agreement"] for row in printed(capsys)["per_condition"]}
+    assert agreement == {"night": 0, "snow": 1, "sun": 1}
+
+
+def test_label_images_are_counted_for_stationary_labels(night_is_other, tmp_path, capsys):
+    scene, bands = (str(path) for path in night_is_other)
+    out = ["--out", str(tmp_path / "x.labels.safetensors"), "--rule", "relative", "--every", "1", "--quiet", "--json"]
+    assert main(["stationary", "--weights", bands, "--data", scene, *out]) == 0
+    printed(capsys)
+    found = load_label_statistics(tmp_path / "x.labels.safetensors")
+    assert found.vocabulary == "bands"
+    assert (found.joint[0] > 0).tolist() == [True, True]
+    assert not found.joint[1].any(), "no reference image is of the night"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -12,13 +12,12 @@ import numpy as np
 from core.engine.dataset import PairData, View
 from core.engine.season_data import split
 from core.engine.segmenter import load_segmenter
+from core.engine.validation import Segment, labels_in_view
 from core.engine.weight_folders import MOVING_NAMES
 from core.errors import InputError
 from core.geometry import Array
 from core.records import LabelMap, LabelStatistics, Progress, setting
 from core.scene.label_statistics import label_statistics_path, save_label_statistics
-
-Segment = Callable[[Array], LabelMap]
 
 _RUN_PAIRS = 100
 
@@ -81,11 +80,11 @@ def label_statistics(
     done = 0
     for view_index, listed in groupby(pairs, key=lambda pair: pair[0]):
         view = data.view(view_index)
-        reference = segment(np.asarray(view.images[0]))
+        reference = labels_in_view(segment, view, 0)
         counts = counts or _Counts.of(reference.num_labels)
         for _, number in listed:
             points = view.correspondences[number - 1]
-            counts.add(reference, segment(np.asarray(view.images[number])), points.points_ref, points.points_other)
+            counts.add(reference, labels_in_view(segment, view, number), points.points_ref, points.points_other)
             done += 1
             yield Progress(f"labels of pair {done} of {len(pairs)}: {view.name}", done / len(pairs))
     share = np.divide(counts.on, counts.all, out=np.zeros(len(counts.on)), where=counts.all > 0)

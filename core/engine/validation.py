@@ -13,14 +13,15 @@ from typing import Any
 import numpy as np
 
 from core.engine.consistency import ConsistencyStats, class_iou, confusion_matrix, consistency_at_points
-from core.engine.dataset import PairData, TrainingSet
+from core.engine.dataset import PairData, TrainingSet, View
+from core.engine.lazy_images import LazyImages
 from core.engine.segmenter import Segmenter
 from core.errors import InputError
 from core.geometry import Array
 from core.images import is_image_file, read_image
 from core.records import LabelMap, Progress
 
-Segment = Callable[[Array], LabelMap]
+Segment = Callable[..., LabelMap]  # of an image (H, W, 3) u8, and of its file where it has one
 NUM_CLASSES = 19
 
 
@@ -59,12 +60,18 @@ def labels_of_pairs(
     pairs = []
     for done, index in enumerate(chosen):
         view = data.view(index)
-        reference = segment(np.asarray(view.images[0]))
+        reference = labels_in_view(segment, view, 0)
         for number, (condition, points) in enumerate(zip(view.conditions[1:], view.correspondences, strict=True), start=1):
-            sides = (reference.at(points.points_ref), segment(np.asarray(view.images[number])).at(points.points_other))
+            sides = (reference.at(points.points_ref), labels_in_view(segment, view, number).at(points.points_other))
             pairs.append(PairLabels(view.name, condition, *sides, reference.num_labels))
         yield Progress(f"compared the conditions of view {done + 1} of {len(chosen)}", (done + 1) / len(chosen))
     return pairs
+
+
+def labels_in_view(segment: Segment, view: View, number: int) -> LabelMap:
+    """Labels of one image of a view; ``segment`` is told the file of a photograph too, as label images are found by it."""
+    image = np.asarray(view.images[number])
+    return segment(image, view.images.paths[number]) if isinstance(view.images, LazyImages) else segment(image)
 
 
 def consistency_rows(pairs: Sequence[PairLabels], group: Callable[[PairLabels], str]) -> list[dict[str, Any]]:
