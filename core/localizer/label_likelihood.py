@@ -15,7 +15,7 @@ from core.localizer.label_plane import label_plane
 from core.records import LabelMap, LabelStatistics, SceneMap, setting
 
 _MAX_VOLUME = 32 << 20  # cells of one image's likelihood volume: 128 MB
-_MAX_BLOCK = 1 << 18  # poses x points at once: about 1 MB a tensor, which stays near the processor
+_MAX_BLOCK = 1 << 16  # poses x points at once: 256 kB a tensor, so that a handful of them stays in a core's own cache
 _MAX_BLOCK_CUDA = 1 << 23
 _MIN_DEPTH_M = 0.1
 
@@ -71,7 +71,7 @@ class LabelledPoints:
     def __len__(self) -> int:
         return len(self.points)
 
-    def part(self, rows: Tensor) -> LabelledPoints:
+    def part(self, rows: Tensor | slice) -> LabelledPoints:
         columns = (self.points, self.direction, self.cos_half_angle, self.near, self.far, self.labels, self.weights)
         return LabelledPoints(self.origin, *(column[rows] for column in columns), self.num_labels, self.vocabulary)
 
@@ -212,13 +212,13 @@ def _cell_side(shape: tuple[int, int], kinds: int, cells_across: int) -> int:
 def _cell_histogram(index: Array, confidence: Array | None, kinds: int, cell: int, device: str) -> Tensor:
     """Share of each kind of label in each cell, (kinds, h, w) f32, weighted by confidence; a cell adds up to at most 1."""
     height, width = (-(-side // cell) for side in index.shape)
-    rows, columns = (np.arange(side) // cell for side in index.shape)
-    place = torch.as_tensor(rows[:, None] * width + columns, device=device).reshape(-1)
-    size = torch.bincount(place, minlength=height * width).clamp_min(1)
-    flat = torch.as_tensor(index.reshape(-1), device=device, dtype=torch.int64) * (height * width) + place
+    rows, columns = (np.arange(side, dtype=np.int32) // cell for side in index.shape)
+    size = np.outer(np.bincount(rows), np.bincount(columns)).reshape(-1)
+    flat = index.astype(np.int32) * np.int32(height * width)
+    flat += rows[:, None] * np.int32(width) + columns
     weights = None if confidence is None else torch.as_tensor(np.array(confidence).reshape(-1), device=device)
-    counts = torch.bincount(flat, weights=weights, minlength=kinds * height * width).float()
-    return (counts.reshape(kinds, -1) / size).reshape(kinds, height, width)
+    counts = torch.bincount(torch.as_tensor(flat.reshape(-1), device=device), weights, kinds * height * width).float()
+    return (counts.reshape(kinds, -1) / torch.as_tensor(size, device=device)).reshape(kinds, height, width)
 
 
 def _blurred(histogram: Tensor, sigma: float) -> Tensor:
@@ -249,26 +249,49 @@ def mean_log_ratios(
     divided by no fewer points than ``crowd`` of the poses see, nor than ``min_visible``: from the edge of the map a few
     points that happen to fit would otherwise beat the whole street. Memory is bounded.
     """
-    device = points.points.device
-    poses = torch.as_tensor(_projections(volume, rotations, centers - points.origin), device=device, dtype=torch.float32)
-    homogeneous = torch.cat([points.points, torch.ones_like(points.points[:, :1])], dim=1).T.contiguous()
-    facing = torch.cat([points.direction, -(points.points * points.direction).sum(1, keepdim=True)], dim=1).T.contiguous()
-    plane = volume.plane_of_label[points.labels] * ((volume.width + 2) * (volume.height + 2)) + volume.width + 3
-    lengths = (points.points**2).sum(dim=1)
-    columns = (points.near**2, points.far**2, points.cos_half_angle.abs() * points.cos_half_angle, lengths, plane.int())
-    block = _MAX_BLOCK if device.type == "cpu" else _MAX_BLOCK_CUDA
-    size = max(1, block // max(1, len(points)))
-    parts = [_block(part, homogeneous, facing, columns, points.weights, volume) for part in poses.split(size)]
-    total, weight, count = (torch.cat([part[i] for part in parts]).double().cpu().numpy() for i in range(3))
+    middle = centers.mean(axis=0)
+    world = points.points.double() - torch.as_tensor(middle - points.origin, device=points.points.device)
+    homogeneous = torch.cat([world.float(), torch.ones_like(points.weights)[:, None]], dim=1)
+    poses = torch.as_tensor(_projections(volume, rotations, centers - middle), device=world.device, dtype=torch.float32)
+    total, weight, count = torch.zeros(3, len(centers), device=world.device)
+    certain = _surely_visible(points, homogeneous[:, :3], float(np.linalg.norm(centers - middle, axis=1).max()))
+    weight += points.weights[certain].sum()
+    count += certain.sum()
+    block = _Block(poses, volume, _MAX_BLOCK if world.device.type == "cpu" else _MAX_BLOCK_CUDA)
+    for rows, sure in ((certain, True), (~certain, False)):
+        chosen, places = points.part(rows), homogeneous[rows]
+        for begin in range(0, len(chosen), block.num_points):
+            part = slice(begin, begin + block.num_points)
+            some, place = chosen.part(part), places[part]
+            visible = None if sure else block.visible(place, some)
+            values = block.looked_up(place, some.labels)
+            if visible is not None:
+                values.mul_(visible)
+                weight.addmv_(visible.T, some.weights)
+                count += visible.sum(dim=0)
+            total.addmv_(values.T, some.weights)
+    total, weight, count = (column.double().cpu().numpy() for column in (total, weight, count))
     least = max(float(np.quantile(weight, config.crowd)), config.min_visible * float(points.weights.mean()), 1e-6)
     return total / np.maximum(weight, least), count.astype(np.int64)
 
 
-def _projections(volume: LabelVolume, rotations: Array, centers: Array) -> Array:
-    """(N, 5, 4) f64 rows that give, of a homogeneous point: x and y in cells times z, z, its squared distance without the
-    point's own squared length, and (with a direction) how far the pose lies along it.
+def _surely_visible(points: LabelledPoints, world: Tensor, radius: float) -> Tensor:
+    """Which points (P,) every position within ``radius`` m of the frame's origin sees; a little short of the limits.
+
+    A point in doubt is left to the test of each pose, so that this choice changes no result.
     """
-    scale, shift = 1 / volume.cell_px, 0.5 / volume.cell_px
+    distance = world.norm(dim=1).clamp_min(1e-6)
+    within = (distance - radius > 1.001 * points.near) & (1.001 * (distance + radius) < points.far)
+    angle = torch.acos((-(world * points.direction).sum(1) / distance).clamp(-1, 1))
+    turn = torch.asin((radius / distance).clamp(max=1.0))
+    return within & (distance > radius) & (angle + turn + 0.002 < torch.acos(points.cos_half_angle.clamp(-1, 1)))
+
+
+def _projections(volume: LabelVolume, rotations: Array, centers: Array) -> Array:
+    """(5, 4, N) f64 columns that give, of a homogeneous point: x and y in cells from the border's corner times z, z, its
+    squared distance without the point's own squared length, and (with a direction) how far the pose lies along it.
+    """
+    scale, shift = 1 / volume.cell_px, 0.5 / volume.cell_px + 1
     K = volume.camera.K
     rows = np.array([[K[0, 0] * scale, 0, K[0, 2] * scale + shift], [0, K[1, 1] * scale, K[1, 2] * scale + shift], [0, 0, 1]])
     projection = rows @ rotations
@@ -277,25 +300,43 @@ def _projections(volume: LabelVolume, rotations: Array, centers: Array) -> Array
     center = np.concatenate([centers, np.ones((len(centers), 1))], axis=1)
     length = (centers**2).sum(axis=1)
     last = np.concatenate([-2 * centers, length[:, None]], axis=1)
-    return np.concatenate([top, last[:, None], center[:, None]], axis=1)
+    return np.ascontiguousarray(np.concatenate([top, last[:, None], center[:, None]], axis=1).transpose(1, 2, 0))
 
 
-def _block(
-    poses: Tensor, homogeneous: Tensor, facing: Tensor, columns: tuple[Tensor, ...], weights: Tensor, volume: LabelVolume
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Weighted sum of the values, weight and number of the visible points of (n, 5, 4) poses."""
-    near, far, cosine, lengths, plane = columns
-    squared = torch.addmm(lengths[None], poses[:, 3], homogeneous)
-    towards = poses[:, 4] @ facing
-    towards.mul_(towards.abs())
-    visible = ((squared > near) & (squared < far) & (towards > cosine * squared)).float()
-    x, y, z = (poses[:, i] @ homogeneous for i in range(3))
-    z = torch.where(z > _MIN_DEPTH_M, z, -1e-9)  # behind the camera is far outside the image
-    x = x.div_(z).clamp_(-1, volume.width).floor_().int()
-    y = y.div_(z).clamp_(-1, volume.height).floor_().int()
-    place = y.mul_(volume.width + 2).add_(x).add_(plane)
-    values = volume.values.index_select(0, place.reshape(-1)).reshape(place.shape)
-    return values.mul_(visible) @ weights, visible @ weights, visible.sum(dim=1)
+class _Block:
+    """Compares some points at a time with the poses (5, 4, N) of ``_projections``; its tensors (points, N) are used again.
+
+    A point's row holds the cells where all the poses see it, which lie side by side in memory.
+    """
+
+    def __init__(self, poses: Tensor, volume: LabelVolume, size: int) -> None:
+        self.poses, self.volume = poses, volume
+        self.num_points = max(1, size // max(1, poses.shape[2]))
+        self._floats = poses.new_empty(3, self.num_points, poses.shape[2])
+        self._cells = poses.new_empty(2, self.num_points, poses.shape[2], dtype=torch.int32)
+
+    def looked_up(self, homogeneous: Tensor, labels: Tensor) -> Tensor:
+        """The volume's values (p, N) where points (p, 4) of the given labels project; 0 beside the image and behind it."""
+        volume, across, down = self.volume, self.volume.width + 2, self.volume.height + 2
+        x, y, z = (torch.mm(homogeneous, self.poses[i], out=self._floats[i, : len(labels)]) for i in range(3))
+        torch.threshold_(z, _MIN_DEPTH_M, -1e-9)  # behind the camera is far outside the image
+        column, row = self._cells[:, : len(labels)]
+        column.copy_(x.div_(z).clamp_(0, across - 1))
+        row.copy_(y.div_(z).clamp_(0, down - 1))
+        plane = (volume.plane_of_label[labels] * (across * down)).int()
+        place = column.add_(row, alpha=across).add_(plane[:, None])
+        return torch.index_select(volume.values, 0, place.view(-1), out=x.view(-1)).view(place.shape)
+
+    def visible(self, homogeneous: Tensor, points: LabelledPoints) -> Tensor:
+        """1 where the points (p, 4) lie within the distances and angles of the views that saw them, else 0; (p, N) f32."""
+        squared, towards = self._floats[1:, : len(points)]
+        torch.mm(homogeneous, self.poses[3], out=squared).add_((homogeneous[:, :3] ** 2).sum(1, keepdim=True))
+        along = (homogeneous[:, :3] * points.direction).sum(1, keepdim=True)
+        torch.mm(torch.cat([points.direction, -along], dim=1), self.poses[4], out=towards)
+        inside = (squared > points.near[:, None] ** 2) & (squared < points.far[:, None] ** 2)
+        cosine = points.cos_half_angle * points.cos_half_angle.abs()
+        inside &= towards.mul_(towards.abs()) > squared.mul_(cosine[:, None])
+        return inside.float()
 
 
 def rotations_of(qvec: Array) -> Array:
