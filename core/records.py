@@ -64,12 +64,14 @@ class QueryPrior:
 class FeatureFile:
     """Where an image's features lie, made elsewhere: a file (HDF5 of hloc, database of COLMAP) or a folder (kapture).
 
-    ``extractor`` names what made them; ``key`` is the image's name there.
+    ``extractor`` names what made them; ``key`` is the image's name there. ``matches``: a file of hloc's matches of this
+    image to map images whose features lie in the same file, or None.
     """
 
     path: Path
     extractor: str
     key: str
+    matches: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -59,6 +59,12 @@ class TrueScene:
         rgb = np.random.default_rng(1).integers(0, 256, (len(used), 3))
         return SceneMap(self._points[used], rgb, tuple(images), observations, "colmap-sift-root")
 
+    def same_points(self, image: ImageData, reference: ImageData) -> np.ndarray:
+        """For each keypoint of ``image`` that of the same point in a map image, or -1."""
+        (ids, _), (there, _) = self._seen(image), self._seen(reference)
+        place = np.searchsorted(there, ids).clip(0, len(there) - 1)
+        return np.where(there[place] == ids, place, -1)
+
     def features(self, image: ImageData) -> Features:
         """What a perfect extractor finds: every point that the image sees, where it is in the image's own camera."""
         ids, pixels = self._seen(image)

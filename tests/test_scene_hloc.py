@@ -13,11 +13,13 @@ import h5py
 import numpy as np
 import pycolmap
 import pytest
+from benchmark_toys import TrueScene
 from foreign_scenes import errors_of_queries, features_of, same_map
 
 from core.errors import InputError, SceneError
 from core.geometry import Camera, Rigid3d
-from core.localizer.pipeline import localize
+from core.localizer.matching import MatchConfig
+from core.localizer.pipeline import LocalizerConfig, localize
 from core.records import FeatureFile, ImageData, Observations, SceneMap
 from core.scene.colmap import ColmapImage, params_to_colmap, points2D_to_colmap, to_pycolmap_camera, to_pycolmap_pose
 from core.scene.described import described_map
@@ -245,13 +247,54 @@ def test_matches_read_in_both_orders_and_of_both_versions(tmp_path, joined):
         group = file.create_group(f"night-q.jpg{joined}day-a.jpg")
         group["matches0"] = np.array([-1, 4, -1, 0], np.int16)
         group["matching_scores0"] = np.array([0, 0.5, 0, 0.9], np.float16)
-    index, scores = read_matches(path, "night/q.jpg", "day/a.jpg")
+    ((other, index, scores),) = read_matches(path, "night/q.jpg", ["b", "day/a.jpg"])
+    assert other == "day/a.jpg"
     np.testing.assert_array_equal(index, [[1, 4], [3, 0]])
     np.testing.assert_allclose(scores, [0.5, 0.9], atol=1e-3)
-    back, _ = read_matches(path, "day/a.jpg", "night/q.jpg")
+    ((_, back, _),) = read_matches(path, "day/a.jpg", ["night/q.jpg"])
     np.testing.assert_array_equal(back, [[4, 1], [0, 3]])
-    with pytest.raises(SceneError, match="has no matches of 'a' and 'b'"):
-        read_matches(path, "a", "b")
+    assert list(read_matches(path, "a", ["b"])) == []
+
+
+@pytest.fixture
+def matched(tmp_path):
+    """hloc's output of a toy whose descriptors are all alike, with true matches of its queries to two map images."""
+    true = TrueScene(tmp_path / "from", pictures=False)
+    blind = np.full((len(true.scene.map.observations.point), 128), 45, np.uint8)
+    scene_map = replace(true.scene.map, observations=replace(true.scene.map.observations, descriptors=blind))
+    scene = replace(true.scene, map=scene_map, reference=scene_map.images)
+    write_hloc(
+        scene,
+        tmp_path / "out",
+        lambda image: replace(true.features(image), descriptors=np.full_like(true.features(image).descriptors, 128**-0.5)),
+    )
+    with h5py.File(tmp_path / "out" / "feats-world-sift_matches-x_pairs-query.h5", "w") as file:
+        for query in scene.queries:
+            for image in scene.reference[:2]:
+                matches = true.same_points(query, image)
+                group = file.create_group(f"{query.name.replace('/', '-')}/{image.name.replace('/', '-')}")
+                group["matches0"] = matches.astype(np.int16)
+    return true.scene, tmp_path / "out"
+
+
+def test_queries_are_localized_by_the_matches_in_the_file_where_descriptors_say_nothing(matched):
+    truth, out = matched
+    errors = errors_of_queries(open_scene(out), truth)
+    assert errors[:, 0].max() < 1e-3
+    assert errors[:, 1].max() < 1e-2
+    query, scene_map = open_scene(out).queries[0], open_scene(out).map
+    config = LocalizerConfig(matching=MatchConfig(given=False))
+    assert len(finish(localize(query, scene_map, config)).matches) < 10, "nearest neighbours of descriptors that are alike"
+
+
+def test_matches_of_keypoints_that_are_not_there_are_one_sentence(matched):
+    _, out = matched
+    path = next(out.glob("*_matches-x_*.h5"))
+    with h5py.File(path, "a") as file:
+        group = next(iter(next(iter(file.values())).values()))
+        group["matches0"][0] = 9999
+    with pytest.raises(SceneError, match=r"pairs-query\.h5: matches keypoints of .* that .*feats-world-sift\.h5 has not"):
+        [finish(localize(query, open_scene(out).map)) for query in open_scene(out).queries]
 
 
 def h5_of(path, **datasets):

@@ -27,6 +27,7 @@ class MatchConfig:
         0.9, minimum=0.1, maximum=1.0, help="nearest distance over that to the nearest of another point; lower is stricter"
     )
     one_to_one: bool = setting(True, help="match each map point or reference keypoint at most once")
+    given: bool = setting(True, help="take the matches that came with a query (hloc's), where it has any, not the nearest")
 
 
 def match_features(a: Features, b: Features, config: MatchConfig = MatchConfig()) -> tuple[Array, Array, Array]:
@@ -75,16 +76,16 @@ def match_to_map_steps(
     rows = _rows(scene_map, candidates)
     points = scene_map.observations.point[rows]
     if not len(features) or not len(points):
-        return _matches(features, scene_map, np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
+        return matches_at(features, scene_map, np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
     descriptors = _Rows(scene_map.observations.descriptors, rows)
     best, first, second = yield from _nearest_two(features.descriptors, descriptors, points, device)
     scores = _ratio_scores(first, second)
     keypoint = np.flatnonzero(scores > 1 - config.ratio)
     if config.one_to_one:
-        keypoint = _best_of_each(points[best[keypoint]], scores[keypoint], keypoint)
+        keypoint = best_of_each(points[best[keypoint]], scores[keypoint], keypoint)
     chosen = best[keypoint]
     observation = chosen if isinstance(rows, slice) else rows[chosen]
-    return _matches(features, scene_map, keypoint, observation, scores[keypoint])
+    return matches_at(features, scene_map, keypoint, observation, scores[keypoint])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -204,14 +205,15 @@ def _ratio_scores(first: Array, second: Array) -> Array:
     return (1 - np.divide(near, far, out=np.ones_like(near), where=far > 0)).astype(np.float32)
 
 
-def _best_of_each(points: Array, scores: Array, keypoint: Array) -> Array:
+def best_of_each(points: Array, scores: Array, keypoint: Array) -> Array:
     """Keep for each point the keypoint with the highest score (the first of equals), in order of keypoint."""
     order = np.lexsort((keypoint, -scores, points))
     _, first = np.unique(points[order], return_index=True)
     return np.sort(keypoint[order[first]])
 
 
-def _matches(features: Features, scene_map: SceneMap, keypoint: Array, observation: Array, scores: Array) -> Matches2D3D:
+def matches_at(features: Features, scene_map: SceneMap, keypoint: Array, observation: Array, scores: Array) -> Matches2D3D:
+    """The matches of keypoints (M,) to observations (M,) of the map, with scores (M,)."""
     observations = scene_map.observations
     return Matches2D3D(
         points2D=features.keypoints[keypoint],

@@ -14,6 +14,7 @@ from core.geometry import Array
 from core.images import read_image
 from core.localizer.affinity import AffinityConfig, descriptor_probabilities, ssmc_soft
 from core.localizer.features import FeatureConfig
+from core.localizer.given_matches import given_matches
 from core.localizer.gravity import PriorConfig, near_enough
 from core.localizer.gsmc import GsmcConfig, gsmc, gsmc_soft
 from core.localizer.matching import MatchConfig, match_to_map_steps, require_matchable
@@ -112,8 +113,8 @@ def prepare(
     image: Array | None = None,
     retriever: Retriever | None = None,
 ) -> Generator[Progress, None, Prepared]:
-    """Find keypoints, or read those that the query came with, and match them to the map, once for all methods; raises as
-    ``localize`` does.
+    """Find keypoints, or read those that the query came with, and match them to the map, or take the matches that it came
+    with, once for all methods; raises as ``localize`` does.
 
     A large map is matched only where ``retriever`` says that the query may be; without one it is made for this query
     alone, so give one where there are many.
@@ -123,6 +124,10 @@ def prepare(
         raise InputError(f"{query.path}: no intrinsics are known for this query; a pose needs its camera")
     yield Progress(f"Finding keypoints in {query.name}", 0.0)
     features = query_features(query, scene_map, config.features, lambda: _pixels(query, image))
+    if config.matching.given and query.features is not None and query.features.matches is not None:
+        given = given_matches(query, features, scene_map, config.matching.one_to_one)
+        if given is not None:
+            return Prepared(query, features, given)
     if retriever is None and is_used(scene_map, config.retrieval):
         retriever = yield from scaled(build_retriever(scene_map, config.retrieval), 0.1, 0.3)
     candidates = candidate_points(query, features, scene_map, config.retrieval, retriever)

@@ -106,6 +106,7 @@ def _first_of(path: Path, patterns: Iterable[str]) -> list[Path]:
 def _queries(path: Path, cameras: dict[str, Camera | None], source: Path | None, mapped: set[str]) -> tuple[ImageData, ...]:
     """The queries with their features; where nothing names any, the images of the features that the map has not."""
     described = _described_names(source) if source is not None else frozenset()
+    matches = None if source is None else _matches_of(path, source)
     names = list(cameras) or sorted(described - mapped)
     extractor = source.stem if source is not None else ""
     return tuple(
@@ -114,10 +115,19 @@ def _queries(path: Path, cameras: dict[str, Camera | None], source: Path | None,
             path / name,
             condition_of(name),
             cameras.get(name),
-            features=FeatureFile(source, extractor, name) if name in described else None,
+            features=FeatureFile(source, extractor, name, matches) if name in described else None,
         )
         for name in names
     )
+
+
+def _matches_of(path: Path, source: Path) -> Path | None:
+    """The file of matches between the features of a file, as hloc names it: FEATURES_MATCHER_PAIRS.h5, PAIRS of queries.
+
+    None where no such name has "matches" in it; of several the first that is not of the map's own pairs.
+    """
+    files = [file for file in sorted(path.glob(f"{source.stem}*.h5")) if "matches" in file.name[len(source.stem) :].lower()]
+    return min(files, key=lambda file: "pairs-db" in file.name or "sfm" in file.name, default=None)
 
 
 def _described_names(source: Path) -> frozenset[str]:

@@ -1,7 +1,8 @@
-"""Matches between two images in an HDF5 file of hloc."""
+"""Matches of one image to others in an HDF5 file of hloc."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import h5py
@@ -12,20 +13,29 @@ from core.geometry import Array
 from core.scene.feature_files import open_h5
 
 
-def read_matches(path: str | Path, name: str, other: str) -> tuple[Array, Array]:
-    """Read keypoint indices (K, 2) i64 into ``name`` and ``other``, and scores (K,) f32, 1 where the file has none.
+def read_matches(path: str | Path, name: str, others: Iterable[str]) -> Iterator[tuple[str, Array, Array]]:
+    """Yield for each of ``others`` that is there: its name, keypoint indices (K, 2) i64 into ``name`` and it, and scores
+    (K,) f32, 1 where the file has none.
 
-    The pair may stand in either order, as new or old versions join the names. Raises SceneError, led by the path.
+    A pair may stand in either order, as new or old versions join the names. Raises SceneError, led by the path.
     """
     path = Path(path)
     with open_h5(path) as file:
-        for first, second, flip in ((name, other, False), (other, name, True)):
-            for joint in "/_":
-                group = file.get(joint.join(part.replace("/", "-") for part in (first, second)))
-                if isinstance(group, h5py.Group) and "matches0" in group:
+        for other in others:
+            for first, second, flip in ((name, other, False), (other, name, True)):
+                group = _group(file, first, second)
+                if group is not None:
                     index, scores = _pairs(group, path)
-                    return index[:, ::-1] if flip else index, scores
-    raise SceneError(f"{path}: has no matches of {name!r} and {other!r}")
+                    yield other, index[:, ::-1] if flip else index, scores
+                    break
+
+
+def _group(file: h5py.File, first: str, second: str) -> h5py.Group | None:
+    for joint in "/_":
+        group = file.get(joint.join(part.replace("/", "-") for part in (first, second)))
+        if isinstance(group, h5py.Group) and "matches0" in group:
+            return group
+    return None
 
 
 def _pairs(group: h5py.Group, path: Path) -> tuple[Array, Array]:
