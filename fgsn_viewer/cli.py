@@ -89,7 +89,7 @@ def build_parser() -> tuple[argparse.ArgumentParser, frozenset[str]]:
 
 
 def _add_window_commands(command) -> None:
-    view = command("view", "open the window, with a scene, a COLMAP model, a folder of images or two photographs")
+    view = command("view", "open the window, with a scene of any layout, a model, a folder of images or two photographs")
     view.add_argument("paths", nargs="*", type=Path, metavar="PATH")
     view.add_argument("--weights", help="network: a shipped name or a file (default: what the scene asks for)")
 
