@@ -87,7 +87,7 @@ class DockArrangement:
     def _size(self, share_3d: float) -> None:
         docks, height = self.docks, self._window.height()
         horizontal, vertical = Qt.Orientation.Horizontal, Qt.Orientation.Vertical
-        widths = [244, 252] if self._window.width() < NARROW else [248, 264]
+        widths = [264, 264] if self._window.width() < NARROW else [288, 276]
         self._window.resizeDocks([docks["Scene"], docks["Labels"]], widths, horizontal)
         if height < LOW:
             self._window.resizeDocks([docks["3D"]], [int(height * 0.36)], vertical)

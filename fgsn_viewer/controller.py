@@ -105,7 +105,8 @@ class Controller(QObject):
         self.state.point_labels = scene.map.labels if scene.map is not None else None  # until a network asks for its own
         wanted = opened.query or scene.start_query
         try:
-            first = scene.image(wanted) if wanted else (scene.queries or scene.reference)[0]
+            shown = scene.queries or scene.reference
+            first = scene.image(wanted) if wanted else next((image for image in shown if image.path.is_file()), shown[0])
         except KeyError as error:
             self._fail("selecting", Failure(str(error.args[0])))
             first = scene.images[0]

@@ -27,6 +27,21 @@ CONDITION_COLORS = {
     "dusk": "#BA68C8",
     "night": "#5C6BC0",
 }
+_NO_CONDITIONS = ("reference", "db", "database", "mapping", "images")  # what scenes call images whose weather nobody knows
+_CONDITION_WORDS = {  # what a longer name of a condition is about, the most telling first
+    "snow": "snow",
+    "night": "night",
+    "dusk": "dusk",
+    "dawn": "dusk",
+    "rain": "rain",
+    "mixed-foliage": "autumn",
+    "no-foliage": "no-foliage",
+    "overcast": "overcast",
+    "cloudy": "overcast",
+    "sun": "sun",
+    "sunny": "sun",
+    "day": "sun",
+}
 # Cityscapes, by train id: road, sidewalk, building, wall, fence, pole, traffic light, traffic sign, vegetation, terrain, sky,
 # person, rider, car, truck, bus, train, motorcycle, bicycle.
 CITYSCAPES_COLORS = (
@@ -59,9 +74,15 @@ def label_colors(num_labels: int, vocabulary: str = "", colorblind_safe: bool = 
 
 
 def condition_color(condition: str) -> str:
-    """The hue of a condition, as #rrggbb; names that are not known get a stable one of their own."""
+    """The hue of a condition, as #rrggbb: of its weather or light where the name says so, else a stable one of its own."""
     if condition in CONDITION_COLORS:
         return CONDITION_COLORS[condition]
+    if condition in _NO_CONDITIONS:
+        return REFERENCE
+    said = f"-{condition.replace('_', '-')}-"
+    for word, known in _CONDITION_WORDS.items():
+        if f"-{word}-" in said:
+            return CONDITION_COLORS[known]
     red, green, blue = _distinct_colors(False)[zlib.crc32(condition.encode()) % 20]
     return f"#{red:02x}{green:02x}{blue:02x}" if condition else PRIOR
 

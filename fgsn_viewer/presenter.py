@@ -127,6 +127,8 @@ class Presenter(QObject):
         titles = [image.name if image is not None else "" for image in (state.reference, state.query)]
         notes = [self._image_note(image) for image in (state.reference, state.query)]
         self._window.compare.set_images(state.reference_image, state.query_image, *titles, *notes)
+        images = state.reference, state.query
+        self._window.compare.set_conditions(*("" if image is None else image.condition for image in images))
 
     def _show_labels(self) -> None:
         state, window = self._state, self._window

@@ -69,6 +69,9 @@ def test_a_negative_number_of_labels_is_refused():
 def test_a_condition_that_nobody_foresaw_has_a_stable_color_of_its_own():
     assert palette.condition_color("snow") == palette.CONDITION_COLORS["snow"]
     assert palette.condition_color("fog") == palette.condition_color("fog")
+    assert palette.condition_color("2010-12-21-low-sun-no-foliage-snow") == palette.CONDITION_COLORS["snow"]
+    assert palette.condition_color("night-rain") == palette.CONDITION_COLORS["night"]
+    assert palette.condition_color("sunday") not in palette.CONDITION_COLORS.values()
     assert palette.condition_color("fog") != palette.condition_color("monsoon")
 
 

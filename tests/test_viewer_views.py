@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from fgsn_viewer.views.log_view import LogView
 from fgsn_viewer.views.match_table import COLUMNS, MatchTable
 from fgsn_viewer.views.pair_header import PairHeader
 from fgsn_viewer.views.pose_panel import TIPS, PosePanel
-from fgsn_viewer.views.scene_tree import SceneTree
+from fgsn_viewer.views.scene_tree import SceneTree, short_names
 from fgsn_viewer.views.selection_panel import NOTHING, SelectionPanel, label_lines, point_lines
 from fgsn_viewer.views.start_page import MAX_SHOWN, StartPage
 from fgsn_viewer.views.status_line import StatusLine
@@ -218,6 +219,34 @@ def test_the_tree_lists_queries_by_condition_and_the_reference_last(tree):
     groups = [tree._model.item(row).text() for row in range(tree._model.rowCount())]
     assert groups == ["snow", "night", "reference"]
     assert [tree._model.item(row, 1).text() for row in range(3)] == ["2", "2", "3"]
+
+
+@pytest.mark.parametrize(
+    ("names", "short"),
+    [
+        (["a/1.jpg", "a/2.jpg"], ["1.jpg", "2.jpg"]),
+        (["a/1.jpg", "b/1.jpg"], ["a/1", "b/1"]),
+        (
+            ["q/img_00040_c0_1283353202666680us.jpg", "q/img_00041_c1_1283353202733347us.jpg"],
+            ["00040_c0_…2666680us", "00041_c1_…2733347us"],
+        ),
+        (["sun/left/1417176463999821.jpg", "sun/rear/1417176463999821.jpg"], ["left/…3999821", "rear/…3999821"]),
+        (["sun/rear/1417176463999821.jpg"], ["…3999821"]),
+    ],
+)
+def test_short_names_tell_the_images_of_a_group_apart(names, short):
+    assert short_names(names) == short
+
+
+def test_the_filter_finds_what_a_short_name_leaves_out(qtbot, tmp_path):
+    scene = toy_scene(tmp_path)
+    view = SceneTree()
+    qtbot.addWidget(view)
+    long = [replace(image, name=f"query/img_0004{k}_c0_1283353202666680us.jpg") for k, image in enumerate(scene.queries)]
+    view.set_scene(replace(scene, queries=tuple(long), map=None))
+    view.filter.setText("img_00041_c0_128")
+    assert view._proxy.rowCount() == 1
+    assert view._proxy.rowCount(view._proxy.index(0, 0)) == 1
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,8 @@ def folders_with_note(folders: Sequence[Path], what: str) -> tuple[Path, Notes]:
     if not others:
         return first, ()
     names = ", ".join(other.name for other in others[:3]) + (", ..." if len(others) > 3 else "")
-    return first, (f"{first}: opened, the first of {len(folders)} {what}; open the others by their own paths ({names}).",)
+    where = f"Only {first.name} is open, the first of {len(folders)} {what} in {first.parent}"
+    return first, (f"{where}; open the others by their own paths: {names}.",)
 
 
 def read_names(path: Path) -> tuple[list[str], Notes]:

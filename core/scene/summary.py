@@ -8,7 +8,13 @@ from pathlib import Path
 
 from core.records import ImageData, Scene, SceneMap
 
-_SAID = ("has no descriptors", "images without a map", "images are missing")  # by ``missing``, of scenes from anywhere
+_SAID = (  # by ``missing``, of scenes from anywhere
+    "has no descriptors",
+    "images without a map",
+    "images are missing",
+    "no queries were found",
+)
+_PART = "is open, the first of"  # of a note by benchmark_scene.folders_with_note
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,7 @@ class CameraCount:
 class SceneSummary:
     """``num_points`` None: no map. ``vocabulary`` "": points without labels. ``priors``: how many queries have each kind.
 
+    ``part``: which of several maps of a benchmark this is.
     ``missing``: sentences on what cannot be used or done because something is not there; ``notes``: those of the scene that
     say something else.
     """
@@ -52,6 +59,7 @@ class SceneSummary:
     vocabulary: str = ""
     num_labels: int = 0
     priors: tuple[tuple[str, int], ...] = ()
+    part: str = ""
     missing: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -61,6 +69,7 @@ class SceneSummary:
         found = [
             ("layout", self.layout or "two photographs"),
             ("place", str(self.root)),
+            ("part", self.part),
             ("images", self._images()),
             ("cameras", _listed(kinds, len(kinds))),
             ("points", self._points()),
@@ -95,6 +104,7 @@ def summarize(scene: Scene) -> SceneSummary:
     """Count what a scene holds; asks the disk whether the images are there, and reads none."""
     scene_map = scene.map
     labels = None if scene_map is None else scene_map.labels
+    part = next((note for note in scene.notes if _PART in note), "")
     return SceneSummary(
         name=scene.name,
         layout=scene.layout,
@@ -110,8 +120,9 @@ def summarize(scene: Scene) -> SceneSummary:
         vocabulary="" if labels is None else labels.vocabulary,
         num_labels=0 if labels is None else labels.num_labels,
         priors=_priors(scene.queries),
+        part=part,
         missing=tuple(_missing(scene)),
-        notes=tuple(note for note in scene.notes if not any(words in note for words in _SAID)),
+        notes=tuple(note for note in scene.notes if note != part and not any(words in note for words in _SAID)),
     )
 
 

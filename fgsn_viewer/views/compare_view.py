@@ -66,6 +66,11 @@ class CompareView(QWidget):
         self.toolbar.fit_requested.connect(self.fit)
         self.strip.labels_requested.connect(self.labels_requested)
 
+    def set_conditions(self, reference: str, query: str) -> None:
+        """Give each header the spot of its image's condition; "": none is known."""
+        self.canvas.panes["reference"].condition, self.canvas.panes["query"].condition = reference, query
+        self.canvas.update()
+
     def set_images(
         self,
         reference: Array | None,
@@ -79,6 +84,7 @@ class CompareView(QWidget):
 
         Labels and matches belong to the images and go with the old ones; the framing stays.
         """
+        self.set_conditions("", "")
         self.canvas.panes["reference"].set_image(reference, ref_title, ref_note)
         self.canvas.panes["query"].set_image(query, query_title, query_note)
         self.canvas.matches.set_matches(None, None, None, None)

@@ -41,6 +41,7 @@ class ImagePane:
     def __init__(self, role: str) -> None:
         self.role = role
         self.title = ""
+        self.condition = ""
         self.note = ""
         self.labels: LabelMap | None = None
         self._levels: list[tuple[Array, QImage]] = []
@@ -183,10 +184,9 @@ def paint_header(painter: QPainter, rect: QRectF, pane: ImagePane) -> None:
     painter.setPen(QUIET_TEXT_COLOR)
     painter.drawText(rect, Qt.AlignmentFlag.AlignVCenter, pane.role)
     left = rect.left() + painter.fontMetrics().horizontalAdvance(pane.role) + 10
-    condition = pane.title.split("/")[0] if "/" in pane.title else ""
-    if condition:
+    if pane.condition:
         painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(QColor(palette.condition_color(condition)))
+        painter.setBrush(QColor(palette.condition_color(pane.condition)))
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.drawEllipse(QPointF(left + 4, rect.center().y()), 4, 4)
         left += 14

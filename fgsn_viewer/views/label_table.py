@@ -195,6 +195,8 @@ class LabelTable(QWidget):
         for column in (2, 3, KAPPA):
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.Fixed if names else QHeaderView.ResizeMode.Stretch)
             header.resizeSection(column, 54)
+        header.setSectionResizeMode(3, QHeaderView.ResizeMode.Fixed)
+        header.resizeSection(3, 60)  # the longest word
         empty = rows is None or not len(rows)
         self.search.setEnabled(not empty)
         self._body.set_hint((hint or "No labels yet.") if empty else "")

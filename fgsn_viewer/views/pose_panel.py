@@ -39,7 +39,7 @@ TIPS = {
     "information": "Mutual information: how much a label in one image tells of the label in the other",
     "effective labels": "How many labels are really in use, 2 to the power of their entropy; few labels agree easily",
 }
-ROWS_IN_BLOCK = 5
+ROWS_IN_BLOCK = 6
 
 
 class PosePanel(QWidget):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import re
+from collections.abc import Mapping, Sequence
 
 from PySide6.QtCore import QItemSelectionModel, QModelIndex, QSize, QSortFilterProxyModel, Qt, QTimer, Signal
 from PySide6.QtGui import QBrush, QColor, QIcon, QPainter, QPixmap, QStandardItem, QStandardItemModel
@@ -26,8 +28,10 @@ from fgsn_viewer.views.common import NUMBER, OUTCOME_WORDS, outcome_color, pixma
 
 NAME_ROLE = Qt.ItemDataRole.UserRole + 1
 WORD_ROLE = Qt.ItemDataRole.UserRole + 2
+FILTER_ROLE = Qt.ItemDataRole.UserRole + 3
 THUMBNAIL = QSize(48, 36)
 _LAZY_MS = 80
+_FITS, _LONG_NUMBER = 14, re.compile(r"\d*(\d{7})(?=\D*$)")  # characters of a name; the end of a number
 
 
 class SceneTree(QWidget):
@@ -48,6 +52,7 @@ class SceneTree(QWidget):
         self._model = QStandardItemModel(self)
         self._proxy = QSortFilterProxyModel(self)
         self._proxy.setSourceModel(self._model)
+        self._proxy.setFilterRole(FILTER_ROLE)
         self._proxy.setRecursiveFilteringEnabled(True)
         self._proxy.setAutoAcceptChildRows(True)
         self._proxy.setFilterCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
@@ -68,7 +73,7 @@ class SceneTree(QWidget):
         tree.setIndentation(12)
         tree.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         tree.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
-        tree.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        tree.setTextElideMode(Qt.TextElideMode.ElideRight)
         tree.setAccessibleName("Images of the scene")
         tree.setItemDelegateForColumn(1, _StatusDelegate(tree))
         return tree
@@ -124,23 +129,26 @@ class SceneTree(QWidget):
 
     def _add_group(self, title: str, images: list[ImageData], expanded: bool) -> None:
         group, count = QStandardItem(title), QStandardItem(str(len(images)))
-        if images[0].condition in palette.CONDITION_COLORS:
+        group.setData(title, FILTER_ROLE)
+        if images[0].condition:
             group.setIcon(QIcon(_dot(palette.condition_color(images[0].condition))))
         font = group.font()
         font.setBold(True)
         group.setFont(font)
         count.setTextAlignment(NUMBER)
         count.setToolTip(f"{len(images)} images")
-        group.setToolTip(f"{title}: {images[0].condition or 'no condition given'}")
-        for image in images:
-            group.appendRow(self._row(image))
+        condition = images[0].condition or "no condition given"
+        group.setToolTip(title if condition == title else f"{title}: {condition}")
+        for image, short in zip(images, short_names([image.name for image in images]), strict=True):
+            group.appendRow(self._row(image, short))
         self._model.appendRow([group, count])
         self._groups.append((count, [image.name for image in images if image.name in self._queries]))
         self.tree.setExpanded(self._proxy.mapFromSource(group.index()), expanded)
 
-    def _row(self, image: ImageData) -> list[QStandardItem]:
-        item, status = QStandardItem(image.name.rsplit("/", 1)[-1]), QStandardItem("")
+    def _row(self, image: ImageData, short: str) -> list[QStandardItem]:
+        item, status = QStandardItem(short), QStandardItem("")
         item.setData(image.name, NAME_ROLE)
+        item.setData(image.name, FILTER_ROLE)
         item.setToolTip(image.name)
         item.setIcon(QIcon(self._blank))
         status.setTextAlignment(NUMBER)
@@ -252,6 +260,23 @@ def _show_status(item: QStandardItem, outcome) -> None:
     item.setToolTip(tip)
 
 
+def short_names(names: Sequence[str]) -> list[str]:
+    """What tells the images of one group apart, in little room: file names where these are short and differ.
+
+    Of longer names goes what all begin with, the suffix and the beginning of a long number, such as a time in us.
+    """
+    files = [name.rsplit("/", 1)[-1] for name in names]
+    if len(set(files)) == len(files) and all(len(file) <= _FITS for file in files):
+        return files
+    common = re.match(r"(.*[/_-])?", _same_beginning(min(names), max(names)) if len(names) > 1 else "").end()
+    cut = [os.path.splitext(name[common:] if len(names) > 1 else file)[0] for name, file in zip(names, files, strict=True)]
+    return [_LONG_NUMBER.sub(r"…\1", name) if len(name) > _FITS else name for name in cut]
+
+
+def _same_beginning(first: str, last: str) -> str:
+    return first[: next((k for k, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))]
+
+
 def _blank_thumbnail() -> QPixmap:
     pixmap = QPixmap(THUMBNAIL)
     pixmap.fill(QColor(128, 128, 128, 40))
@@ -274,13 +299,13 @@ def _plain_icon(pixmap: QPixmap) -> QIcon:
 
 
 def _dot(color: str) -> QPixmap:
-    """A spot of the condition's colour, at the right end of an icon as wide as a thumbnail is not."""
-    pixmap = QPixmap(THUMBNAIL.height(), THUMBNAIL.height())
+    """A spot of the condition's colour, with a rim so that pale ones are seen on a light ground."""
+    pixmap = QPixmap(14, 24)
     pixmap.fill(Qt.GlobalColor.transparent)
     painter = QPainter(pixmap)
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-    painter.setPen(Qt.PenStyle.NoPen)
+    painter.setPen(QColor(128, 128, 128))
     painter.setBrush(QColor(color))
-    painter.drawEllipse(12, 12, 12, 12)
+    painter.drawEllipse(1, 7, 10, 10)
     painter.end()
     return pixmap

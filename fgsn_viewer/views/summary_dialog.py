@@ -120,8 +120,7 @@ class SummaryDialog(QDialog):
         self._summary, self._asks = summary, asks
         self.setWindowTitle("Open a scene" if asks else "Summary of the scene")
         self._title.setText(summary.name)
-        layout = summary.layout or "two photographs"
-        self._layout_name.setText(layout[:1].upper() + layout[1:])
+        self._layout_name.setText(summary.layout or "Two photographs")
         self._fill_conditions(summary.conditions)
         _refill(self._facts, [self._fact(*row) for row in summary.rows() if row[0] != "layout"])
         marked = [(MARK_DOUBT, text, "poor") for text in summary.missing]
