@@ -230,6 +230,26 @@ def test_blocks_of_poses_change_nothing(scene_map, prepared, monkeypatch):
     assert np.allclose(whole, mean_log_ratios(points, volume, rotations_of(qvec), centers, SHARP)[0], atol=1e-5)
 
 
+def test_points_that_all_poses_surely_see_are_scored_as_if_each_pose_were_asked(scene_map, prepared, monkeypatch):
+    points, probabilities = prepared
+    volume = label_volume(label_image(drive(9)[8]), CAMERA, probabilities, np.arange(NUM_LABELS), SHARP)
+    surely, share = label_likelihood._surely_visible, []
+
+    def counted(*known):
+        share.append(float(surely(*known).float().mean()))
+        return surely(*known)
+
+    for position_m in (0.1, 1.0):
+        qvec, centers = cloud_around(drive(9)[8], 200, position_m)
+        monkeypatch.setattr(label_likelihood, "_surely_visible", counted)
+        fast = mean_log_ratios(points, volume, rotations_of(qvec), centers, SHARP)
+        monkeypatch.setattr(label_likelihood, "_surely_visible", lambda points, *_: torch.zeros(len(points), dtype=torch.bool))
+        plain = mean_log_ratios(points, volume, rotations_of(qvec), centers, SHARP)
+        assert np.array_equal(fast[1], plain[1])
+        assert np.allclose(fast[0], plain[0], atol=1e-5)
+    assert share[0] > share[1] > 0.02
+
+
 def test_the_true_pose_fits_best_and_a_pose_that_sees_nothing_says_nothing(prepared):
     points, probabilities = prepared
     truth = drive(9)[8]

@@ -15,7 +15,7 @@ from core.localizer.label_plane import label_plane
 from core.records import LabelMap, LabelStatistics, SceneMap, setting
 
 _MAX_VOLUME = 32 << 20  # cells of one image's likelihood volume: 128 MB
-_MAX_BLOCK = 1 << 16  # poses x points at once: 256 kB a tensor, so that a handful of them stays in a core's own cache
+_MAX_BLOCK = 1 << 17  # poses x points at once: 512 kB a tensor, which stays near the processor
 _MAX_BLOCK_CUDA = 1 << 23
 _MIN_DEPTH_M = 0.1
 
@@ -268,7 +268,7 @@ def mean_log_ratios(
             if visible is not None:
                 values.mul_(visible)
                 weight.addmv_(visible.T, some.weights)
-                count += visible.sum(dim=0)
+                count.addmv_(visible.T, torch.ones_like(some.weights))
             total.addmv_(values.T, some.weights)
     total, weight, count = (column.double().cpu().numpy() for column in (total, weight, count))
     least = max(float(np.quantile(weight, config.crowd)), config.min_visible * float(points.weights.mean()), 1e-6)

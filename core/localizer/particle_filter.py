@@ -58,7 +58,9 @@ def normalised(log_weights: Array) -> Array:
 
 def num_effective(log_weights: Array) -> float:
     """1 / sum of squared weights, of log-weights (N,) that need not add up to 1."""
-    return float(1 / (np.exp(normalised(log_weights)) ** 2).sum())
+    top = log_weights.max()
+    weights = np.exp(log_weights - top) if np.isfinite(top) else np.exp(normalised(log_weights))
+    return float(weights.sum() ** 2 / (weights @ weights))
 
 
 def systematic(weights: Array, count: int, rng: np.random.Generator) -> Array:
