@@ -27,7 +27,8 @@ CONDITION_COLORS = {
     "dusk": "#BA68C8",
     "night": "#5C6BC0",
 }
-_NO_CONDITIONS = ("reference", "db", "database", "mapping", "images")  # what scenes call images whose weather nobody knows
+# What scenes call images whose weather nobody knows.
+_NO_CONDITIONS = ("reference", "db", "database", "mapping", "training", "images")
 _CONDITION_WORDS = {  # what a longer name of a condition is about, the most telling first
     "snow": "snow",
     "night": "night",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import ceil
+
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
     QFrame,
@@ -162,16 +164,17 @@ class PosePanel(QWidget):
             widget = self._grid.takeAt(0).widget()
             widget.hide()
             widget.deleteLater()
+        in_block = ceil(len(rows) / max(1, ceil(len(rows) / ROWS_IN_BLOCK)))  # blocks of about one height
         for row, (name, value, unit, tip) in enumerate(rows):
             cells = quiet_label(name), QLabel(value), quiet_label(unit)
             cells[1].setFont(tabular_font(self.font()))
             cells[1].setAlignment(NUMBER)
             cells[1].setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-            block = row // ROWS_IN_BLOCK
+            block = row // in_block
             for column, cell in enumerate(cells):
                 cell.setWordWrap(False)
                 cell.setToolTip(TIPS[tip])
-                self._grid.addWidget(cell, row % ROWS_IN_BLOCK, 4 * block + column)
+                self._grid.addWidget(cell, row % in_block, 4 * block + column)
             self._grid.setColumnMinimumWidth(4 * block + 3, 16)
 
 
