@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 LOCALIZER = {
     "--ratio": "matching.ratio",
+    "--matches": "matching.source",
     "--max-error": "ransac.max_error_px",
     "--min-inliers": "ransac.min_inliers",
     "--min-iterations": "ransac.min_iterations",
@@ -48,10 +49,11 @@ def add_localizer_settings(parser: CommandParser) -> None:
 
 def _add(parser: argparse.ArgumentParser) -> None:
     from core.localizer.gravity import SOURCES
+    from core.localizer.matching import MATCHES
     from core.localizer.pipeline import LocalizerConfig
     from core.localizer.retrieval import USES
 
-    choices = {"prior.source": SOURCES, "retrieval.use": USES}
+    choices = {"prior.source": SOURCES, "retrieval.use": USES, "matching.source": MATCHES}
     known = {name: (value, help) for name, value, help in listed(LocalizerConfig())}
     group = parser.add_argument_group("settings of the methods")
     for option, name in LOCALIZER.items():

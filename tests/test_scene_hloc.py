@@ -283,7 +283,7 @@ def test_queries_are_localized_by_the_matches_in_the_file_where_descriptors_say_
     assert errors[:, 0].max() < 1e-3
     assert errors[:, 1].max() < 1e-2
     query, scene_map = open_scene(out).queries[0], open_scene(out).map
-    config = LocalizerConfig(matching=MatchConfig(given=False))
+    config = LocalizerConfig(matching=MatchConfig(source="nearest"))
     assert len(finish(localize(query, scene_map, config)).matches) < 10, "nearest neighbours of descriptors that are alike"
 
 

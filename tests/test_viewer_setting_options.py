@@ -32,6 +32,7 @@ def test_without_options_every_setting_is_the_configs_own(command):
 def test_every_option_reaches_its_setting(command):
     given = {
         "--ratio": 0.7,
+        "--matches": "nearest",
         "--max-error": 3.5,
         "--min-inliers": 20,
         "--min-iterations": 5,

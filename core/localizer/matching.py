@@ -17,6 +17,7 @@ from core.steps import finish
 if TYPE_CHECKING:
     import torch
 
+MATCHES = ("given", "nearest")
 _QUERY_CHUNK = 1024
 _MAP_CHUNK = 16_384  # one block of similarities is 64 MB, whatever the size of the map
 
@@ -27,7 +28,7 @@ class MatchConfig:
         0.9, minimum=0.1, maximum=1.0, help="nearest distance over that to the nearest of another point; lower is stricter"
     )
     one_to_one: bool = setting(True, help="match each map point or reference keypoint at most once")
-    given: bool = setting(True, help="take the matches that came with a query (hloc's), where it has any, not the nearest")
+    source: str = setting("given", help="matches that came with a query (of hloc), where it has any, or always the nearest")
 
 
 def match_features(a: Features, b: Features, config: MatchConfig = MatchConfig()) -> tuple[Array, Array, Array]:

@@ -124,7 +124,7 @@ def prepare(
         raise InputError(f"{query.path}: no intrinsics are known for this query; a pose needs its camera")
     yield Progress(f"Finding keypoints in {query.name}", 0.0)
     features = query_features(query, scene_map, config.features, lambda: _pixels(query, image))
-    if config.matching.given and query.features is not None and query.features.matches is not None:
+    if config.matching.source == "given" and query.features is not None and query.features.matches is not None:
         given = given_matches(query, features, scene_map, config.matching.one_to_one)
         if given is not None:
             return Prepared(query, features, given)
