@@ -192,3 +192,17 @@ def test_a_map_as_large_as_the_demos_loads_in_half_a_second(tmp_path):
     start = time.perf_counter()
     load_map(tmp_path / "map")
     assert time.perf_counter() - start < 0.5
+
+
+def test_a_map_file_changed_anywhere_after_it_was_written_is_refused(tmp_path):
+    save_map(tmp_path / "map", random_map(tmp_path))
+    file = tmp_path / "map" / "map.h5"
+    whole = file.read_bytes()
+    for place in range(20, len(whole), len(whole) // 40):
+        changed = bytearray(whole)
+        changed[place] ^= 0xFF
+        file.write_bytes(changed)
+        with pytest.raises(SceneError, match=r"map\.h5: cut off or changed"):
+            load_map(tmp_path / "map")
+    file.write_bytes(whole)
+    assert len(load_map(tmp_path / "map").points3D)

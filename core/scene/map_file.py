@@ -24,7 +24,7 @@ from core.images import write_atomic
 from core.records import ImageData, Observations, PointLabels, PointVisibility, SceneMap
 from core.scene.colmap import condition_of, read_scene_map, write_model
 from core.scene.folders import whole_folder
-from core.scene.hdf5 import CORRUPT, whole_array
+from core.scene.hdf5 import CORRUPT, SEAL_BYTES, seal, seal_is_broken, whole_array
 from core.scene.image_names import inside
 from core.scene.map_labels import load_added_labels, save_added_labels
 
@@ -43,8 +43,9 @@ def save_map(path: str | Path, scene_map: SceneMap) -> None:
     path = Path(path)
     with whole_folder(path, last=MAP_FILE) as folder:
         write_model(folder, scene_map)
-        with h5py.File(folder / MAP_FILE, "w") as file:
+        with h5py.File(folder / MAP_FILE, "w", userblock_size=SEAL_BYTES) as file:
             _write(file, scene_map, _root_hint(scene_map, path), _checksums(folder))
+        seal(folder / MAP_FILE)
 
 
 def save_labels(path: str | Path, labels: PointLabels) -> None:
@@ -66,6 +67,7 @@ def save_labels(path: str | Path, labels: PointLabels) -> None:
         Path(temporary).write_bytes(content)
         with h5py.File(temporary, "a") as file:
             _write_labels(file, labels)
+        seal(temporary)
 
     write_atomic(file_path, write)
 
@@ -119,6 +121,8 @@ def _open(path: Path) -> Iterator[h5py.File]:
     """Open map.h5 for reading; a broken file or a missing part of it is a SceneError."""
     if not path.is_file():
         raise SceneError(f"{path}: no such map file")
+    if seal_is_broken(path):
+        raise SceneError(f"{path}: cut off or changed since it was written")
     try:
         file = h5py.File(path, "r")
     except OSError as error:
