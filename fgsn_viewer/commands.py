@@ -154,7 +154,8 @@ def find_images(options: argparse.Namespace) -> list[ImageData]:
             images.append(ImageData(path.name, path))
             continue
         scene = drain(open_scene_steps(path), options)
-        tell_notes(scene)
+        if scene.map is not None:  # that photographs have no map is no news here
+            tell_notes(scene)
         options.weights = options.weights or scene.weights
         images += [image for image in scene.images if image.path.is_file()]
     options.weights = options.weights or DEFAULT_WEIGHTS

@@ -193,12 +193,19 @@ def test_a_folder_that_cannot_be_opened_leaves_everything_as_it_was(bench):
 def test_a_missing_query_image_is_noted_and_the_rest_still_shows(bench):
     bench = bench()
     (bench.root / "snow/0000.png").unlink()
-    bench.open()
+    bench.open(query="snow/0000.png")
     assert bench.state.query.name == "snow/0000.png"
     assert bench.state.query_image is None
     assert bench.state.reference_image is not None
     assert bench.state.localization is None
     assert any("0000.png" in note and "no such image" in note for note in bench.notes)
+
+
+def test_a_scene_opens_on_the_first_query_whose_image_is_there(bench):
+    bench = bench()
+    (bench.root / "snow/0000.png").unlink()
+    bench.open()
+    assert bench.state.query.name == "snow/0001.png"
 
 
 def test_a_query_that_does_not_exist_is_said_and_the_first_is_shown(bench):

@@ -229,6 +229,8 @@ def test_a_missing_photograph_is_said_where_it_would_be(window):
     view = window()
     (view.root / "scene/snow/0000.png").unlink()
     view.open()
+    view.window.tree.query_chosen.emit("snow/0000.png")
+    view.wait()
     assert "image file of the query is missing" in view.window.pose.hint
     assert view.window.compare.canvas.panes["query"].note == "The image file is missing."
     assert view.window.compare.canvas.panes["reference"].has_image

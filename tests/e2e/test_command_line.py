@@ -178,7 +178,7 @@ def bad_inputs() -> dict[str, tuple[list[str], str]]:
         "labels over a photograph": (["segment", "{tmp}/photos/one.png", "--out", "{tmp}/photos"], "replace the image"),
         "two photographs of one name": (
             ["segment", "{tmp}/photos/one.png", "{tmp}/text/one.jpg", "--out", "{tmp}/out"],
-            "has the same name",
+            "would hold the labels of",
         ),
         "a map of one photo": (["map", "{tmp}/photos", "--out", "{tmp}/model"], "photos: a map needs at least two images"),
         "an unknown condition": (["world", "--conditions", "monsoon", "--out", "{tmp}/w"], "monsoon"),
