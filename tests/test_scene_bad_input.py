@@ -17,6 +17,7 @@ from fuzzing import check_scene
 from core.engine.segmenter import load_segmenter
 from core.errors import InputError, SceneError, WeightsError
 from core.scene.correspondences import read_correspondences
+from core.scene.hdf5 import seal
 from core.scene.label_statistics import load_label_statistics, load_stationary_indices
 from core.scene.map_file import load_map
 from core.scene.scene import open_scene
@@ -72,6 +73,7 @@ def test_hollow_arrays_of_a_map_take_no_memory(tmp_path, name, rows):
     fuzz_scenes.map_folder(tmp_path)
     with h5py.File(tmp_path / "map.h5", "a") as file:
         hollow(file, name, (rows, *file[name].shape[1:]))
+    seal(tmp_path / "map.h5")
     peak, sentence = peak_bytes(lambda: load_map(tmp_path), SceneError)
     assert sentence.startswith(f"{tmp_path / 'map.h5'}: corrupt (")
     assert peak < 8 * MEGABYTE
@@ -123,6 +125,7 @@ def test_names_of_images_in_models_maps_and_correspondences_stay_in_their_folder
     fuzz_scenes.map_folder(tmp_path / "map")
     with h5py.File(tmp_path / "map/map.h5", "a") as stored:
         stored["images/name"][0] = name
+    seal(tmp_path / "map/map.h5")
     assert all(".." not in image.name and image.name[0] != "/" for image in load_map(tmp_path / "map").images)
     fuzz_scenes.correspondence_file(tmp_path)
     with h5py.File(tmp_path / "a_b.mat", "a") as stored:
