@@ -204,10 +204,11 @@ def _against_places(rows: Sequence[Array], places: Array) -> list[str]:
         for reading, pose in _READINGS.items()
         if "rotation turned" not in reading
     }
-    here, best = next(iter(far.values())), min(far, key=lambda reading: far[reading])
-    if here <= max(_LEAST_DISTANCE_M, 0.1 * spread) or far[best] * _CLEARLY_BETTER > here:
+    here, least = next(iter(far.values())), min(far.values())
+    if here <= max(_LEAST_DISTANCE_M, 0.1 * spread) or least * _CLEARLY_BETTER > here:
         return []
+    best = " or ".join(reading for reading, distance in far.items() if distance <= least + 1e-6)  # centres alone tell no more
     return [
-        f"half of the cameras stand more than {here:.1f} m from every camera of the map, but {far[best]:.1f} m when read "
+        f"half of the cameras stand more than {here:.1f} m from every camera of the map, but {least:.1f} m when read "
         f"{best}; expected world to camera, qw qx qy qz and t = -R C"
     ]
