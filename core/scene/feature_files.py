@@ -10,13 +10,13 @@ from typing import Protocol
 import h5py
 import numpy as np
 
-from core.errors import InputError, SceneError
+from core.errors import SceneError
 from core.geometry import Array
 from core.records import FeatureFile, Features
 from core.scene.colmap_database import ColmapDatabase, open_database
+from core.scene.hdf5 import open_h5
 
 H5_SUFFIXES = (".h5", ".hdf5")
-_CORRUPT = (KeyError, IndexError, OSError, ValueError, TypeError, RuntimeError, AttributeError, MemoryError, OverflowError)
 
 
 class FeatureReader(Protocol):
@@ -92,24 +92,6 @@ class DatabaseFeatures:
 
     def __contains__(self, name: str) -> bool:
         return name in self._names
-
-
-@contextlib.contextmanager
-def open_h5(path: Path) -> Iterator[h5py.File]:
-    """Open an HDF5 file for reading; a broken file or part of it is a SceneError that names the file."""
-    if not path.is_file():
-        raise SceneError(f"{path}: no such file")
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise SceneError(f"{path}: cut off or no HDF5 file") from error
-    with file:
-        try:
-            yield file
-        except InputError:
-            raise
-        except _CORRUPT as error:
-            raise SceneError(f"{path}: corrupt ({error})") from error
 
 
 class H5Features:

@@ -18,7 +18,8 @@ from core.geometry import Camera, Rigid3d
 from core.records import FeatureFile, ImageData, Progress, Scene, SceneMap
 from core.scene.colmap import ColmapModel, condition_of, model_suffix, read_model, scene_map_from_model
 from core.scene.described import described_map
-from core.scene.feature_files import H5Features, open_h5
+from core.scene.feature_files import H5Features
+from core.scene.hdf5 import open_h5
 from core.scene.hloc_logs import LOGS_SUFFIX, read_logs
 from core.scene.image_names import inside, missing_note, root_of_most
 from core.scene.list_files import read_poses, read_queries

@@ -10,7 +10,7 @@ import numpy as np
 
 from core.errors import SceneError
 from core.geometry import Array
-from core.scene.feature_files import open_h5
+from core.scene.hdf5 import open_h5
 
 
 def read_matches(path: str | Path, name: str, others: Iterable[str]) -> Iterator[tuple[str, Array, Array]]:

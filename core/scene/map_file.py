@@ -18,13 +18,13 @@ from typing import Any
 import h5py
 import numpy as np
 
-from core.errors import InputError, SceneError
+from core.errors import SceneError
 from core.geometry import Camera, Rigid3d
 from core.images import write_atomic
 from core.records import ImageData, Observations, PointLabels, PointVisibility, SceneMap
 from core.scene.colmap import condition_of, read_scene_map, write_model
 from core.scene.folders import whole_folder
-from core.scene.hdf5 import CORRUPT, SEAL_BYTES, seal, seal_is_broken, whole_array
+from core.scene.hdf5 import SEAL_BYTES, open_h5, seal, whole_array
 from core.scene.image_names import inside
 from core.scene.map_labels import load_added_labels, save_added_labels
 
@@ -118,25 +118,12 @@ def image_root_hint(path: Path) -> Path | None:
 
 @contextlib.contextmanager
 def _open(path: Path) -> Iterator[h5py.File]:
-    """Open map.h5 for reading; a broken file or a missing part of it is a SceneError."""
-    if not path.is_file():
-        raise SceneError(f"{path}: no such map file")
-    if seal_is_broken(path):
-        raise SceneError(f"{path}: cut off or changed since it was written")
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise SceneError(f"{path}: cut off or no HDF5 file") from error
-    with file:
-        try:
-            found = file.attrs.get("format"), file.attrs.get("version")
-            if found != (_FORMAT, _VERSION):
-                raise SceneError(f"{path}: found format {found[0]!r} version {found[1]!r}, expected {_FORMAT!r} {_VERSION}")
-            yield file
-        except InputError:
-            raise
-        except CORRUPT as error:
-            raise SceneError(f"{path}: corrupt ({error})") from error
+    """Open map.h5 for reading; a broken file, one of another format or without a part is a SceneError."""
+    with open_h5(path) as file:
+        found = file.attrs.get("format"), file.attrs.get("version")
+        if found != (_FORMAT, _VERSION):
+            raise SceneError(f"{path}: found format {found[0]!r} version {found[1]!r}, expected {_FORMAT!r} {_VERSION}")
+        yield file
 
 
 def _belongs(file: h5py.File, folder: Path) -> bool:
