@@ -15,6 +15,8 @@ from core.world.geometry import KINDS
 
 TUNING_SEED, TEST_SEED = 60_000, 70_000  # training takes 1000 and up, validation 900000 and up
 SEEDS_PER_KIND = 1000
+FRAME_SPACING_M = 2.0
+"""Queries of one condition are consecutive frames of one drive, so far apart: PFSL needs a sequence."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +99,7 @@ def write_scenes(scenes: SceneSet, folder: Path) -> Generator[Progress, None, tu
 
 
 def _name(scenes: SceneSet, kind: str) -> str:
-    about = [asdict(scenes.difficulties[kind]), scenes.num_queries, scenes.conditions, scenes.size]
+    about = [asdict(scenes.difficulties[kind]), scenes.num_queries, FRAME_SPACING_M, scenes.conditions, scenes.size]
     return digest(about)[:8]
 
 
@@ -117,5 +119,6 @@ def _write(scenes: SceneSet, kind: str, seed: int, path: Path) -> Generator[Prog
         spacing_m=far.spacing_m,
         query_lateral_m=far.lateral_m,
         query_yaw_deg=far.yaw_deg,
+        query_spacing_m=FRAME_SPACING_M,
         map_ratio=far.map_ratio,
     )

@@ -121,6 +121,13 @@ def test_the_same_seed_writes_the_same_scene(written, tmp_path):
     assert not (tmp_path / "again" / "correspondences").exists()
 
 
+def test_with_a_spacing_the_queries_of_a_condition_are_consecutive_frames_of_one_drive(tmp_path):
+    scene = finish(write_scene("urban", 3, CONDITIONS, 6, 3, SIZE, tmp_path / "out", pairs=False, query_spacing_m=1.5))
+    for condition in CONDITIONS:
+        centers = [query.cam_from_world.center() for query in scene.queries if query.condition == condition]
+        np.testing.assert_allclose(np.linalg.norm(np.diff(centers, axis=0), axis=1), 1.5, atol=0.3)
+
+
 @pytest.mark.parametrize(
     ("changed", "says"),
     [

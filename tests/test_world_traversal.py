@@ -4,7 +4,7 @@ import pytest
 from core.world.geometry import KINDS, build_world
 from core.world.mobile import mobile_mesh
 from core.world.stage import Stage
-from core.world.traversal import lane, plan_traversal
+from core.world.traversal import lane, plan_drive, plan_traversal
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -53,3 +53,32 @@ def test_queries_stay_within_two_metres_of_the_reference_drive(world):
     offset = np.abs(world.path.distance(queries[:, :2]) - abs(lane(world)))
     assert (np.linalg.norm(queries[:, None, :2] - reference[None, :, :2], axis=-1).min(1) < 5.0).all()
     assert np.median(offset) < 2.0
+
+
+def test_the_frames_of_a_drive_follow_each_other_with_nearly_one_offset_and_one_heading(world):
+    drives = [drive(world, seed) for seed in range(6)]
+    centers = np.array([[pose.center() for pose in poses] for poses in drives])
+    steps = np.linalg.norm(np.diff(centers, axis=1), axis=-1)
+    assert (np.abs(steps - 2.0) < 0.4).all()
+    turns = np.array([[np.degrees(np.arctan2(pose.R[2][1], pose.R[2][0])) for pose in poses] for poses in drives])
+    assert np.abs(np.diff(turns, axis=1)).max() < 12
+    assert np.ptp(turns[:, 0]) > 15
+    assert np.ptp(centers[:, 0, 0]) > 20
+    assert (Stage(world.core).clearance(centers.reshape(-1, 3)) > 0.5).all()
+
+
+def test_a_drive_stays_where_it_is_asked_for_and_comes_closer_together_where_there_is_little_room(world):
+    poses = drive(world, 3, between_m=(20.0, 40.0))
+    along = [pose.center() @ np.array([np.cos(a), np.sin(a), 0]) for pose in poses for a in [world.path.angle(30.0)]]
+    assert 16 < max(along) - min(along) < 20.5
+    assert len(poses) == 12
+
+
+def test_each_seed_is_a_drive_of_its_own_and_always_the_same(world):
+    one, same, other = (drive(world, seed) for seed in (4, 4, 5))
+    assert all(np.array_equal(a.tvec, b.tvec) for a, b in zip(one, same, strict=True))
+    assert not any(np.array_equal(a.tvec, b.tvec) for a, b in zip(one, other, strict=True))
+
+
+def drive(world, seed, between_m=(0.0, 150.0)):
+    return plan_drive(world, 12, seed, spacing_m=2.0, between_m=between_m, lateral_m=0.8, yaw_deg=20.0)

@@ -33,7 +33,7 @@ from core.steps import scaled
 from core.world.conditions import CONDITIONS
 from core.world.geometry import KINDS, World, build_world
 from core.world.render import Renderer, Rendering
-from core.world.traversal import correspondences, plan_traversal
+from core.world.traversal import correspondences, plan_drive, plan_traversal
 
 REFERENCE_CONDITION = "overcast"
 GRAVITY = (0.0, 0.0, -1.0)
@@ -73,6 +73,7 @@ def write_scene(
     spacing_m: float = 2.0,
     query_lateral_m: float = 0.4,
     query_yaw_deg: float = 7.0,
+    query_spacing_m: float | None = None,
     start_query: str = "",
     map_ratio: float = _MAP_CONFIG.ratio,
 ) -> Generator[Progress, None, Scene]:
@@ -82,7 +83,8 @@ def write_scene(
     ``size`` is width, height in px. The map is triangulated with the true poses and checked against the true depth;
     with a ``segmenter`` its points are labelled. ``pairs`` adds correspondence files (PAPER 2.1), ``truth`` depth (u16
     PNG, cm, 0 where there is none) and classes (u8 PNG). Reference images follow each other at ``spacing_m`` at most;
-    queries stand beside their lane and turn by the standard deviations ``query_lateral_m``, ``query_yaw_deg``.
+    queries stand beside their lane and turn by the standard deviations ``query_lateral_m``, ``query_yaw_deg``: spread over
+    the street, each by its own, or, with ``query_spacing_m``, as consecutive frames so far apart, each drive by its own.
     ``start_query`` names the image that the window shows first. ``map_ratio`` is MapConfig.ratio: a laxer one gives a
     denser map, whose wrong points the true depth tells.
     The same arguments write the same images and map. Nothing is left when the generator is closed early.
@@ -94,7 +96,8 @@ def write_scene(
     world = build_world(kind, seed)
     camera = Camera.pinhole(*size, _FOCAL_PER_WIDTH * size[0])
     off_lane = {"lateral_m": query_lateral_m, "yaw_deg": query_yaw_deg}
-    shots = _shots(world, tuple(dict.fromkeys(conditions)), num_reference, num_queries, spacing_m, off_lane)
+    chosen = tuple(dict.fromkeys(conditions))
+    shots = _shots(world, chosen, num_reference, num_queries, spacing_m, query_spacing_m, off_lane)
     with whole_folder(out, last=SCENE_FILE) as folder:
         yield from _render_all(Renderer(world), shots, camera, folder, truth, seed if pairs else None)
         references = [shot for shot in shots if not shot.is_query]
@@ -134,6 +137,7 @@ def _shots(
     num_reference: int,
     num_queries: int,
     spacing_m: float,
+    query_spacing_m: float | None,
     off_lane: dict[str, float],
 ) -> list[_Shot]:
     """The reference drive is traversal 0, along the middle of the street; each condition's queries are one beside it."""
@@ -145,8 +149,12 @@ def _shots(
     shots = [_Shot(f"{REFERENCE_CONDITION}/{k:04d}.jpg", pose, REFERENCE_CONDITION, 0, False) for k, pose in enumerate(poses)]
     for condition in conditions if num_queries else ():
         drive = 1 + CONDITIONS.index(condition)
-        step_m = covered_m / num_queries
-        poses = plan_traversal(world, num_queries, drive, spacing_m=step_m, start_m=start_m + step_m / 2, **off_lane)
+        if query_spacing_m is None:
+            step_m = covered_m / num_queries
+            poses = plan_traversal(world, num_queries, drive, spacing_m=step_m, start_m=start_m + step_m / 2, **off_lane)
+        else:
+            along = (start_m, start_m + covered_m)
+            poses = plan_drive(world, num_queries, drive, spacing_m=query_spacing_m, between_m=along, **off_lane)
         first = num_reference if condition == REFERENCE_CONDITION else 0
         shots += [_Shot(f"{condition}/{first + k:04d}.jpg", pose, condition, drive, True) for k, pose in enumerate(poses)]
     return shots

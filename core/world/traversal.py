@@ -12,6 +12,8 @@ from core.world.stage import Stage
 
 _CLEARANCE_M = 0.55
 _TRIES = 40
+_SWAY = 0.15  # of what differs from drive to drive, how much changes along one
+_KEPT_FROM_FRAME = 0.8
 
 
 def plan_traversal(
@@ -65,6 +67,48 @@ def _clear_pose(
         if stage.clearance(pose.center()[None])[0] > _CLEARANCE_M:
             return pose
     raise ValueError(f"no free camera position at {s:.1f} m of the {world.kind} street with seed {world.seed}")
+
+
+def plan_drive(
+    world: World,
+    num_images: int,
+    seed: int,
+    *,
+    spacing_m: float,
+    between_m: tuple[float, float],
+    lateral_m: float,
+    yaw_deg: float,
+    height_m: float = 1.5,
+) -> list[Rigid3d]:
+    """Plan ``num_images`` consecutive poses (cam_from_world) of one drive, ``spacing_m`` apart, somewhere ``between_m``.
+
+    ``lateral_m`` and ``yaw_deg`` are standard deviations, from drive to drive, of how far it keeps beside the lane and how
+    far the camera is turned from the heading; along a drive both sway by a small part of that. Cameras keep clear as those
+    of ``plan_traversal``.
+    """
+    rng = np.random.default_rng([world.seed, seed, 32])
+    low, high = between_m
+    spacing_m = min(spacing_m, (high - low) / max(1, num_images - 1))
+    stage = Stage(world.core)
+    for attempt in range(_TRIES):
+        shrink = 1 - attempt / _TRIES
+        stations = rng.uniform(low, high - spacing_m * (num_images - 1)) + spacing_m * np.arange(num_images)
+        beside = np.clip(lane(world) + shrink * lateral_m * _swaying(rng, num_images), *_corridor(world))
+        turn = np.radians(shrink * yaw_deg) * _swaying(rng, num_images)
+        height = height_m + 0.04 * _swaying(rng, num_images)
+        pitch = np.radians(1.0) * _swaying(rng, num_images)
+        centers = world.path.at(stations, beside, height)
+        if (stage.clearance(centers) > _CLEARANCE_M).all():
+            return [_pose(*values) for values in zip(centers, world.path.angle(stations) + turn, pitch)]
+    raise ValueError(f"no free drive of {num_images} images between {low:.1f} and {high:.1f} m of {world.kind} {world.seed}")
+
+
+def _swaying(rng: np.random.Generator, count: int) -> Array:
+    """One value for all ``count`` images, evenly spread with deviation 1 and so bounded, and what sways slowly around it."""
+    sway = rng.normal(size=count)
+    for k in range(1, count):
+        sway[k] = _KEPT_FROM_FRAME * sway[k - 1] + np.sqrt(1 - _KEPT_FROM_FRAME**2) * sway[k]
+    return rng.uniform(-np.sqrt(3), np.sqrt(3)) + _SWAY * sway
 
 
 def lane(world: World) -> float:
