@@ -172,7 +172,7 @@ def test_frozen_normalization_keeps_its_statistics(data):
 
 def test_cluster_training_makes_labels_that_hold_between_the_lights(pretrained, data):
     _, network = pretrained
-    config = fgsn_config(80)
+    config = fgsn_config(160)
     records, trained = drain(train_clusters(network, data, toy_preprocessing(), config, seed=3))
     losses = [record.loss for record in records if isinstance(record, StepRecord)]
     assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:5])
