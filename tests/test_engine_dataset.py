@@ -120,7 +120,7 @@ def test_class_batches_repeat_by_seed(tmp_path):
     config = PretrainingConfig(augmentation=AugmentationConfig(crop=41))
     config = replace(config, optimization=replace(config.optimization, batch_size=3))
     data = toy_set(tmp_path)
-    (images, classes, _), (again, *_), (other, *_) = (class_batch(data, config, 8, seed) for seed in (4, 4, 5))
+    (images, classes, *_), (again, *_), (other, *_) = (class_batch(data, config, 8, seed) for seed in (4, 4, 5))
     assert images.shape == (3, 3, 41, 41)
     assert classes.shape == (3, 41, 41)
     assert torch.equal(images, again)

@@ -27,8 +27,10 @@ def quick_config() -> models.ShippedConfig:
     return replace(
         full,
         training_worlds=replace(full.training_worlds, **tiny),
+        refining_worlds=replace(full.refining_worlds, **tiny),
         held_out_worlds=replace(full.held_out_worlds, **tiny | {"conditions_per_view": 3}),
         pretraining=replace(full.pretraining, optimization=replace(full.pretraining.optimization, **schedule)),
+        refinement=replace(full.refinement, optimization=replace(full.refinement.optimization, **schedule)),
         fgsn=replace(
             full.fgsn,
             optimization=replace(full.fgsn.optimization, **schedule),
@@ -51,7 +53,8 @@ def config():
     fgsn = replace(fgsn, clusters=replace(fgsn.clusters, num_clusters=5, num_iterations=3), label_scale=1.0)
     preprocessing = replace(small_preprocessing(), short_side=65)
     quick = replace(quick, cluster_counts=(5,))
-    return replace(quick, pretraining=tiny(quick.pretraining), fgsn=fgsn, preprocessing=preprocessing)
+    stages = {"pretraining": tiny(quick.pretraining), "refinement": tiny(quick.refinement)}
+    return replace(quick, **stages, fgsn=fgsn, preprocessing=preprocessing)
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +75,7 @@ def test_the_recipe_ships_two_networks_with_their_cards(tmp_path, config):
     (_, classes), (_, clusters) = (load_network(path) for path in paths)
     assert (classes.vocabulary, classes.num_labels, classes.names[10]) == ("cityscapes-19", 19, "sky")
     assert (clusters.vocabulary, clusters.num_labels, clusters.names) == ("world-5", 5, None)
-    assert sum(isinstance(step, StepRecord) for step in steps) == 6
+    assert sum(isinstance(step, StepRecord) for step in steps) == 9
     card = (tmp_path / "out" / "world-5.md").read_text()
     for expected in ("train --seed 4", "Seed: 4", "5 self-supervised cluster labels", "| dusk | 3 |", "## Limits"):
         assert expected in card

@@ -54,11 +54,11 @@ def model_card(
     config: Any,
     seed: int,
     command: str,
-    data: TrainingSet,
+    data: Sequence[TrainingSet],
     report: dict[str, list[dict[str, Any]]],
     facts: CardFacts | None = None,
 ) -> str:
-    """Write the card (Markdown) of the network that knows ``vocabulary``, made by the shipped recipe ``config``."""
+    """Write the card (Markdown) of the network for ``vocabulary``, made from ``data`` by the shipped recipe ``config``."""
     is_classes = vocabulary == "cityscapes-19"
     what = "the 19 Cityscapes classes" if is_classes else f"{num_labels} self-supervised cluster labels"
     name = "world-19" if is_classes else vocabulary
@@ -121,21 +121,24 @@ def _weakest(facts: CardFacts) -> str:
     return f"## The labels that hold least\n\n{about}\n\n" + "\n".join(lines) + "\n"
 
 
-def _making(config: Any, seed: int, command: str, data: TrainingSet, num_clusters: int) -> str:
-    first = config.pretraining.optimization
-    surfaces = ", with material, height, size and facing of surfaces" if config.pretraining.surface_weight else ""
+def _making(config: Any, seed: int, command: str, data: Sequence[TrainingSet], num_clusters: int) -> str:
+    worlds, views, images = (sum(counts) for counts in zip(*((len(d.shards), len(d), d.num_images) for d in data), strict=True))
+    height, width = data[0].image_size
     lines = [
         "## Made from\n",
-        f"- Data: worlds {len(data.shards)}, viewpoints {len(data)}, images {data.num_images} of "
-        f"{data.image_size[1]}x{data.image_size[0]} px; no photograph.",
+        f"- Data: worlds {worlds}, viewpoints {views}, images {images} of {width}x{height} px; no photograph.",
         f"- Seed: {seed}. Command: `{command or 'train_shipped_models'}`.",
-        f"- Classes{surfaces}: {first.iterations} steps of {first.batch_size} crops, {first.optimizer}, "
-        f"rate {first.learning_rate:g}.",
+        f"- Classes{_beside(config.pretraining)}: {_steps(config.pretraining.optimization)}.",
     ]
     if num_clusters:
         second, fgsn = config.fgsn.optimization, config.fgsn
         discriminant = fgsn.clusters.projection == "discriminant"
         whitening = "whitened by how they differ between seasons" if discriminant else "PCA whitening"
+        refinement = config.refinement
+        lines.append(
+            f"- Then classes{_beside(refinement)} on worlds of their own, and to tell the points of a view apart by what holds "
+            f"between conditions (contrast, weight {refinement.contrast_weight:g}): {_steps(refinement.optimization)}."
+        )
         lines.append(
             f"- Then {num_clusters} clusters of its features ({whitening}, L2, k-means, once) and "
             f"{second.iterations} steps of {second.batch_size} crops with L_class (weight {fgsn.class_weight:g}) and L_corr "
@@ -143,6 +146,16 @@ def _making(config: Any, seed: int, command: str, data: TrainingSet, num_cluster
             f" {100 * config.kept_start:.0f} % of the weights from before these steps."
         )
     return "\n".join(lines) + "\n"
+
+
+def _beside(config: Any) -> str:
+    """What is learnt beside the classes."""
+    *names, last = config.surface_names or ("",)
+    return f", with {', '.join(names)} and {last} of surfaces" if config.surface_weight and names else ""
+
+
+def _steps(config: Any) -> str:
+    return f"{config.iterations} steps of {config.batch_size} crops, {config.optimizer}, rate {config.learning_rate:g}"
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:

@@ -1,4 +1,4 @@
-"""Make the shipped networks: render worlds, learn their classes, then cluster labels, evaluate, write model cards.
+"""Make the shipped networks: render worlds, learn their classes, to tell points apart, then cluster labels; evaluate.
 
 Every stage leaves a file in the work folder and is skipped when that is there, so the same call goes on where it stopped.
 """
@@ -42,6 +42,12 @@ def _pretraining() -> PretrainingConfig:
     return PretrainingConfig(optimization=schedule, augmentation=crops, surface_weight=0.4)
 
 
+def _refinement() -> PretrainingConfig:
+    schedule = OptimizationConfig(iterations=1200, learning_rate=8e-4, warmup=60, precision="bf16", frozen_norm=True)
+    lasting = ("material", "height")
+    return replace(_pretraining(), optimization=schedule, surface_names=lasting, contrast_weight=0.5)
+
+
 def _fgsn() -> FGSNConfig:
     schedule = OptimizationConfig(
         iterations=700, learning_rate=3e-4, warmup=30, head_factor=3.0, head_iterations=233, precision="bf16"
@@ -65,7 +71,11 @@ def _fgsn() -> FGSNConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ShippedConfig:
-    """The shipped networks' recipe; the held-out worlds have seeds of their own and all eight conditions."""
+    """The shipped networks' recipe; the held-out worlds have seeds of their own and all eight conditions.
+
+    The refining worlds are others than those that the classes were learnt on, seen from cameras that moved farther: what
+    tells points apart must not be how they looked from one place. Cluster labels are cut from the refined features.
+    """
 
     training_worlds: RenderConfig = field(default_factory=lambda: RenderConfig(num_worlds=96, views_per_world=6))
     held_out_worlds: RenderConfig = field(
@@ -73,7 +83,13 @@ class ShippedConfig:
             num_worlds=6, views_per_world=3, conditions_per_view=8, first_seed=900_000, width=640, height=480
         )
     )
+    refining_worlds: RenderConfig = field(
+        default_factory=lambda: RenderConfig(
+            num_worlds=64, views_per_world=6, first_seed=1096, moved_share=0.6, max_shift=1.2, max_turn_deg=12.0
+        )
+    )
     pretraining: PretrainingConfig = field(default_factory=_pretraining)
+    refinement: PretrainingConfig = field(default_factory=_refinement)
     fgsn: FGSNConfig = field(default_factory=_fgsn)
     cluster_counts: tuple[int, ...] = (100, 200)
     kept_start: float = setting(
@@ -126,16 +142,19 @@ def train_shipped_models(
     data = yield from render_set(run.work / "train", run.config.training_worlds, run.config.num_workers)
     held_out = yield from render_set(run.work / "held-out", run.config.held_out_worlds, run.config.num_workers)
     classes = yield from _class_network(run, data)
+    pairs = yield from render_set(run.work / "refine", run.config.refining_worlds, run.config.num_workers)
+    refined = yield from _refined_network(run, pairs, classes)
     made = [("world-19", classes, "cityscapes-19", CLASS_NAMES)]
     for count in run.config.cluster_counts:
         name = f"world-{count}"
-        made.append((name, (yield from _cluster_network(run, data, classes, count)), name, None))
+        made.append((name, (yield from _cluster_network(run, pairs, refined, count)), name, None))
     shipped = []
     for name, network, vocabulary, names in made:
         path = run.out / f"{name}.safetensors"
         save_network(path, network, run.info(vocabulary, network, names), torch.float16)
         report = yield from _evaluation(run, path, held_out)
-        card = model_card(vocabulary, network.config.num_labels, run.config, seed, command, data, report)
+        made_from = (data,) if names else (data, pairs)
+        card = model_card(vocabulary, network.config.num_labels, run.config, seed, command, made_from, report)
         write_atomic(run.out / f"{name}.md", lambda temporary, text=card: Path(temporary).write_text(text, encoding="utf-8"))
         shipped.append(path)
     return tuple(shipped)
@@ -162,6 +181,15 @@ def _class_network(run: Run, data: TrainingSet) -> Generator[Step, None, PSPNet]
         return (yield from pretrain(network, data, run.config.preprocessing, run.config.pretraining, run.seed, snapshot))
 
     return (yield from _stage(run, "world-19", "cityscapes-19", make, CLASS_NAMES))
+
+
+def _refined_network(run: Run, data: TrainingSet, start: PSPNet) -> Generator[Step, None, PSPNet]:
+    def make() -> Generator[Step, None, PSPNet]:
+        snapshot = run.work / "refinement.safetensors"
+        network = copy.deepcopy(start)
+        return (yield from pretrain(network, data, run.config.preprocessing, run.config.refinement, run.seed + 1, snapshot))
+
+    return (yield from _stage(run, "refined", "cityscapes-19", make, CLASS_NAMES))
 
 
 def _cluster_network(run: Run, data: TrainingSet, start: PSPNet, count: int) -> Generator[Step, None, PSPNet]:

@@ -1,7 +1,8 @@
 """What worlds know of every surface beside its class: material, height, apparent size and facing, as training targets.
 
-None of the four changes with season or light, so features that know them can be cut into fine labels that hold. The
-paper pre-trains on classes alone (PAPER 4.2, "Seg"); this goes beyond it and costs no annotation.
+None of the four changes with season or light, so features that know them can be cut into fine labels that hold; apparent
+size and facing change with the place of the camera. The paper pre-trains on classes alone (PAPER 4.2, "Seg"); this goes
+beyond it and costs no annotation.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ UNKNOWN = 255
 HEIGHTS_M = (0.25, 0.8, 1.6, 2.8, 4.5, 7.0, 11.0, 18.0)  # borders of the heights above the ground
 NUM_SIZES = 9
 NUM_FACINGS = 7
+SURFACE_NAMES = ("material", "height", "size", "facing")
 SURFACE_BINS = (len(Material), len(HEIGHTS_M) + 1, NUM_SIZES, NUM_FACINGS)
 _SIZE_STEPS = 20  # codes an octave of px per metre
 _SIZE_LOWEST = -1.5  # log2 px per metre of code 0
