@@ -14,6 +14,7 @@ from core.engine.clustering import (
     ClusterModel,
     assign,
     discriminant_whitening,
+    entropy_constrained,
     fit_clusters,
     initial_centroids,
     kmeans,
@@ -240,3 +241,40 @@ def test_clustering_stops_when_its_generator_is_closed(blobs):
     steps.close()
     with pytest.raises(StopIteration):
         next(steps)
+
+
+def test_a_cost_on_bits_lowers_the_sum_that_it_minimises():
+    random = np.random.default_rng(5)
+    points = torch.tensor(random.normal(0, 1, (3000, 4)) * [3, 1, 0.3, 0.3], dtype=torch.float32)
+    start = drain(kmeans(points, points[:30], 20, 0))[1]
+    cost = 0.4
+
+    def of(centroids):
+        """Mean squared distance plus cost times entropy in bits, of labels by the nearest of (point, 0)."""
+        padded = torch.nn.functional.pad(points, (0, centroids.shape[1] - points.shape[1]))
+        labels, _ = assign(padded, centroids)
+        shares = torch.bincount(labels, minlength=len(centroids)) / len(points)
+        entropy = -(shares[shares > 0] * shares[shares > 0].log2()).sum()
+        return float((points - centroids[labels, :4]).square().sum(1).mean() + cost * entropy), float(entropy)
+
+    found = drain(entropy_constrained(points, start, cost, 20))[1]
+    assert of(found)[0] < 0.97 * of(start)[0]
+    assert of(found)[1] < of(start)[1] - 0.2
+    free = drain(entropy_constrained(points, start, 0.0, 1))[1]
+    assert torch.equal(assign(torch.nn.functional.pad(points, (0, 1)), free)[0], assign(points, free[:, :4])[0])
+
+
+def test_labels_by_cost_are_the_models_own_and_come_back_from_a_file(tmp_path, blobs):
+    config = ClusterConfig(num_clusters=12, max_dims=4, bit_cost=0.1, init="k-means++")
+    model = drain(fit_clusters(blobs, config, 0))[1]
+    assert model.centroids.shape == (12, model.A.shape[1])
+    assert not model.A[:, -1].any()
+    counts = torch.bincount(model.assign(blobs), minlength=12)
+    assert model.centroids[counts.argmax(), -1] == model.centroids[:, -1].min() == 0
+    model.save(tmp_path / "model.safetensors")
+    assert torch.equal(ClusterModel.load(tmp_path / "model.safetensors").assign(blobs), model.assign(blobs))
+
+
+def test_unit_centroids_and_costs_exclude_each_other():
+    with pytest.raises(InputError, match=r"spherical and clusters\.bit_cost exclude each other"):
+        ClusterConfig(spherical=True, bit_cost=0.1)

@@ -37,8 +37,16 @@ class ClusterConfig:
     num_iterations: int = setting(20, minimum=1, help="k-means iterations")
     init: str = setting("random", help="random as in faiss; k-means++ wastes fewer clusters where features are few")
     spherical: bool = setting(False, help="centroids are unit vectors: the features are, so none is favoured for its length")
+    bit_cost: float = setting(
+        0.0,
+        minimum=0,
+        help="squared distance that a bit of a label's code is worth: a rare label must be so much nearer than a common one, "
+        "so that labels are cut where features are few and hold better; 0: the nearest, as in the paper",
+    )
 
     def __post_init__(self) -> None:
+        if self.spherical and self.bit_cost:
+            raise InputError("clusters.spherical and clusters.bit_cost exclude each other, expected one of them")
         if self.init not in INITS:
             raise InputError(f"clusters.init is {self.init!r}, expected one of {', '.join(INITS)}")
         if self.projection not in PROJECTIONS:
@@ -234,6 +242,30 @@ def kmeans(
     return centroids
 
 
+def entropy_constrained(
+    points: Tensor, centroids: Tensor, bit_cost: float, num_iterations: int
+) -> Generator[Progress, None, Tensor]:
+    """Go on from k-means centroids (K, D) on points (N, D), with distances that grow by ``bit_cost`` for each bit of -log2 p_k.
+
+    Entropy-constrained vector quantization (Chou, Lookabaugh and Gray 1989): minimises the mean squared distance plus
+    ``bit_cost`` times the labels' entropy. Returns centroids (K, D + 1), whose last coordinate is the root of the label's
+    cost over the most common label's: the nearest of them to (point, 0) is the label, so that nothing else need know of costs.
+    A label that has lost all its points stays, at the cost of its last place, and is hardly ever used.
+    """
+    points, centroids = torch.nn.functional.pad(points, (0, 1)), torch.nn.functional.pad(centroids, (0, 1))
+    for iteration in range(num_iterations):
+        labels, _ = assign(points, centroids)
+        count = torch.bincount(labels, minlength=len(centroids))
+        sums = torch.zeros_like(centroids, dtype=torch.float64).index_add_(0, labels, points.double())
+        means = (sums / count.clamp(min=1)[:, None]).to(points.dtype)
+        bits = -torch.log2((count + 0.5) / (len(points) + 0.5 * len(centroids)))
+        centroids = torch.where(count[:, None] > 0, means, centroids)
+        centroids[:, -1] = (bit_cost * (bits - bits.min())).sqrt()
+        used = int((count > 0).sum())
+        yield Progress(f"labels by cost {iteration + 1} of {num_iterations}: {used} used", (iteration + 1) / num_iterations)
+    return centroids
+
+
 def _where_double_is(features: Tensor) -> Tensor:
     """The features on a device that has float64: Apple's GPUs have none."""
     return features.cpu() if features.device.type == "mps" else features
@@ -257,6 +289,9 @@ def fit_clusters(
     points = torch.nn.functional.normalize(features.float() @ A + b, dim=1)
     centroids = initial_centroids(points, config.num_clusters, config.init, seed)
     centroids = yield from kmeans(points, centroids, config.num_iterations, seed, config.spherical)
+    if config.bit_cost:
+        centroids = yield from entropy_constrained(points, centroids, config.bit_cost, config.num_iterations)
+        A, b = torch.nn.functional.pad(A, (0, 1)), torch.nn.functional.pad(b, (0, 1))
     return ClusterModel(A.cpu().numpy(), b.cpu().numpy(), centroids.cpu().numpy())
 
 
