@@ -59,7 +59,7 @@ def study_base() -> FGSNConfig:
     return replace(
         shipped,
         optimization=schedule,
-        clusters=replace(shipped.clusters, spherical=False, projection="pca"),
+        clusters=replace(shipped.clusters, spherical=False, projection="pca", bit_cost=0.0),
         pool_conditions=False,
         photometric="both",
         soft_targets="none",
