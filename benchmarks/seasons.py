@@ -26,7 +26,7 @@ from benchmarks import seasons_tuning as tuning
 from benchmarks.seasons_districts import write_districts
 from benchmarks.seasons_fit import BY_DESCRIPTORS, Fitted, best_tempering, fits_of, tempering_variants
 from benchmarks.seasons_real import write_real_scenes
-from benchmarks.seasons_scenes import AIMS, DIFFICULTIES, TEST_SEED, TUNING_SEED, SceneSet, write_scenes
+from benchmarks.seasons_scenes import AIMS, DIFFICULTIES, FRAME_SPACING_M, TEST_SEED, TUNING_SEED, SceneSet, write_scenes
 from benchmarks.seasons_solvers import poselib_p3p, pycolmap_p3p
 from benchmarks.seasons_table import LAX, STRICT, WEIGHTED, Study, seasons_text
 from core.evaluation.job import Job, Labelling, Variant
@@ -45,10 +45,12 @@ from fgsn_viewer.cli_values import non_negative_float, parse_size, positive_floa
 from fgsn_viewer.commands_evaluation import labelling_of, write_evaluation
 
 LABEL_METHODS = ("ssmc", "ssmc-soft", "gsmc", "gsmc-soft", "pfsl")
+LINES = ("claim", "all")
 GRAVITY_ERRORS_DEG, HEIGHT_ERRORS_M = (0.0, 1.0, 2.0, 5.0), (0.0, 0.3, 1.0)
 HARDNESS = (0.6, 0.8, 1.0, 1.2)
 """Times the difficulty of each kind: what --study-difficulty tries on the tuning worlds, to choose how hard it shall be."""
 GPS_ERROR_M = 4.0
+START_KNOWN = f"pfsl, start known to {GPS_ERROR_M:g} m"
 GSMC_RATIO = 0.9
 
 
@@ -74,8 +76,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--weights", nargs="+", default=["world-19", "world-100"], help="networks, coarse vocabulary first")
     made.add_argument("--scenes", type=positive_int, default=3, help="test worlds a kind; the n-th of all kinds share a map")
     made.add_argument("--tuning-scenes", type=positive_int, default=1, help="worlds a kind to tune plain P3P on")
-    made.add_argument("--queries", type=positive_int, default=5, help="queries a condition and world")
+    made.add_argument("--queries", type=positive_int, default=12, help="frames of each condition's drive")
     made.add_argument("--tuning-queries", type=positive_int, default=4, help="the same for the worlds to tune on")
+    made.add_argument("--lines", default=LINES[0], choices=LINES, help="the claim's methods alone, or every study beside it")
     made.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS)
     made.add_argument("--conditions", nargs="+", default=list(CONDITIONS), choices=CONDITIONS)
     made.add_argument("--size", type=parse_size, default=(640, 480), metavar="WxH")
@@ -103,6 +106,7 @@ class Plan:
     workers: Workers
     seed: int
     quick: bool
+    lines: str
 
 
 def plan_of(options: argparse.Namespace) -> Plan:
@@ -125,9 +129,11 @@ def plan_of(options: argparse.Namespace) -> Plan:
         size=size,
     )
     workers = Workers(options.workers, options.scheduler)
-    asked_in_tuning = queries if options.quick else options.tuning_queries
-    tuned = replace(test, first_seed=TUNING_SEED, count=tuning_scenes, num_queries=asked_in_tuning)
-    return Plan(options.work.resolve(), tuned, test, options.photographs, workers, options.seed, options.quick)
+    fewer = queries if options.quick else options.tuning_queries
+    # Single images are tuned on: fewer of them see as much of a street as the test's drives do.
+    apart_m = FRAME_SPACING_M * queries / fewer
+    tuned = replace(test, first_seed=TUNING_SEED, count=tuning_scenes, num_queries=fewer, frame_spacing_m=apart_m)
+    return Plan(options.work.resolve(), tuned, test, options.photographs, workers, options.seed, options.quick, options.lines)
 
 
 def run(plan: Plan, labellings: tuple[Labelling, ...]) -> Generator[Progress, None, Study]:
@@ -144,11 +150,12 @@ def run(plan: Plan, labellings: tuple[Labelling, ...]) -> Generator[Progress, No
     test_paths = yield from _districts(plan, plan.test)
     strict = {name: tuning.ranked(tried.rows, plan.quick, name, tuning.PAPER)[0].setting.config("ssmc") for name in names}
     methods = method_variants(plain, semantic, labellings, fitted, strict)
-    lax = lax_variants(methods)
-    test_job = job(plan, test_paths, methods + lax + outside_variants(plain), labellings)
+    beside = () if plan.lines == "claim" else lax_variants(methods) + outside_variants(plain)
+    methods = claimed(methods, labellings) if plan.lines == "claim" else methods
+    test_job = job(plan, test_paths, methods + beside, labellings)
     found = yield from evaluate(test_job, plan.work / "test", plan.workers)
     yield from write_evaluation(plan.work / "test", found, test_job)
-    studied = yield from _sensitivity(plan, test_paths, methods, semantic, labellings)
+    studied = () if plan.lines == "claim" else (yield from _sensitivity(plan, test_paths, methods, semantic, labellings))
     real, notes = yield from _photographs(plan, methods, labellings)
     return Study(
         rankings=rankings,
@@ -263,12 +270,15 @@ def method_variants(
             made.append(Variant(method, config, labelling.name))
         elif labelling.name == chosen:
             made.append(Variant(method, few_matches(config), chosen))
-    made += [
-        replace(variant, name=f"{variant.name}, start known to {GPS_ERROR_M:g} m", start_error_m=GPS_ERROR_M)
-        for variant in made
-        if variant.is_sequence
-    ]
+    made += [replace(variant, name=START_KNOWN, start_error_m=GPS_ERROR_M) for variant in made if variant.is_sequence]
     return tuple(made)
+
+
+def claimed(methods: Sequence[Variant], labellings: Sequence[Labelling]) -> tuple[Variant, ...]:
+    """What the claim puts in order: P3P, SSMC with the coarse and the fine labels, all else with the fine ones."""
+    chosen = fine(labellings).name
+    lines = {"p3p", WEIGHTED, f"ssmc/{labellings[0].name}"} | {f"{name}/{chosen}" for name in (*LABEL_METHODS, START_KNOWN)}
+    return tuple(variant for variant in methods if variant.id in lines)
 
 
 def lax_variants(methods: Sequence[Variant]) -> tuple[Variant, ...]:

@@ -16,7 +16,7 @@ from core.world.geometry import KINDS
 TUNING_SEED, TEST_SEED = 60_000, 70_000  # training takes 1000 and up, validation 900000 and up
 SEEDS_PER_KIND = 1000
 FRAME_SPACING_M = 2.0
-"""Queries of one condition are consecutive frames of one drive, so far apart: PFSL needs a sequence."""
+"""So far apart are the frames of a drive: the queries of one condition follow each other, as PFSL needs it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,12 +61,16 @@ AIMS = {"urban": 65.0, "suburban": 45.0, "park": 27.0}
 
 @dataclass(frozen=True, kw_only=True)
 class SceneSet:
-    """Scenes of one purpose: ``count`` worlds of each kind, from seed ``first_seed`` on; ``difficulties`` by kind."""
+    """Scenes of one purpose: ``count`` worlds of each kind, from seed ``first_seed`` on; ``difficulties`` by kind.
+
+    Each condition has one drive of ``num_queries`` frames.
+    """
 
     first_seed: int
     count: int
     num_queries: int
     difficulties: Mapping[str, Difficulty]
+    frame_spacing_m: float = FRAME_SPACING_M
     kinds: tuple[str, ...] = KINDS
     conditions: tuple[str, ...] = CONDITIONS
     size: tuple[int, int] = (640, 480)
@@ -99,7 +103,7 @@ def write_scenes(scenes: SceneSet, folder: Path) -> Generator[Progress, None, tu
 
 
 def _name(scenes: SceneSet, kind: str) -> str:
-    about = [asdict(scenes.difficulties[kind]), scenes.num_queries, FRAME_SPACING_M, scenes.conditions, scenes.size]
+    about = [asdict(scenes.difficulties[kind]), scenes.num_queries, scenes.frame_spacing_m, scenes.conditions, scenes.size]
     return digest(about)[:8]
 
 
@@ -119,6 +123,6 @@ def _write(scenes: SceneSet, kind: str, seed: int, path: Path) -> Generator[Prog
         spacing_m=far.spacing_m,
         query_lateral_m=far.lateral_m,
         query_yaw_deg=far.yaw_deg,
-        query_spacing_m=FRAME_SPACING_M,
+        query_spacing_m=scenes.frame_spacing_m,
         map_ratio=far.map_ratio,
     )

@@ -50,34 +50,21 @@ def seasons_text(study: Study, command: str, machine: str) -> str:
     rows = [row for row in study.rows if row.has_truth]
     pooled = rows_by_kind(rows)
     changed = [row for row in pooled if row.condition == CHANGED]
-    parts = [
-        "# Localization across seasons: what labels add",
-        _setup(study, command, machine),
-        "## Tuned first",
-        _tuning(study),
-        "## Fitted on the tuning worlds",
-        _fitted(study),
-        "## Changed conditions, all methods",
-        _main(changed, study.num_labels),
-        _sequences(),
-        "## Who wins, on the same queries",
-        _claims(rows, study.num_labels),
-        "## Where descriptors tell little",
-        _lax(changed),
-        "## What labels keep of right and wrong matches",
-        _kept(rows),
-        "## By how many matches are right",
-        _by_right(rows),
-        "## By condition, at (0.5 m, 5°)",
-        _by_condition(pooled, study),
-        "## What gravity and height must be worth",
-        _sensitivity([row for row in study.studied if row.has_truth]),
-        "## Other libraries on the same matches",
-        _outside(rows, changed),
-        "## Photographs",
-        _photographs(study),
-    ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    sections = {
+        "Tuned first": _tuning(study),
+        "Fitted on the tuning worlds": _fitted(study),
+        "Changed conditions, all methods": f"{_main(changed, study.num_labels)}\n\n{_sequences()}",
+        "Who wins, on the same queries": _claims(rows, study.num_labels),
+        "Where descriptors tell little": _lax(changed),
+        "What labels keep of right and wrong matches": _kept(rows),
+        "By how many matches are right": _by_right(rows),
+        "By condition, at (0.5 m, 5°)": _by_condition(pooled, study),
+        "What gravity and height must be worth": _sensitivity([row for row in study.studied if row.has_truth]),
+        "Other libraries on the same matches": _outside(rows, changed),
+        "Photographs": _photographs(study),
+    }
+    head = ["# Localization across seasons: what labels add", _setup(study, command, machine)]
+    return "\n\n".join([*head, *(f"## {title}\n\n{text}" for title, text in sections.items() if text)]) + "\n"
 
 
 def _setup(study: Study, command: str, machine: str) -> str:
@@ -231,6 +218,8 @@ def _gain(found: PairedComparison) -> list[str]:
 
 def _lax(changed: Sequence[TableRow]) -> str:
     lines = list(dict.fromkeys(row.line for row in changed if row.method.endswith(LAX)))
+    if not lines:
+        return ""
     kinds = list(dict.fromkeys(row.kind for row in changed))
     body = []
     for line in lines:
@@ -270,9 +259,9 @@ def _kept(rows: Sequence[QueryRow]) -> str:
 
 
 def _by_right(rows: Sequence[QueryRow]) -> str:
-    """Recall at (0.5 m, 5 deg) of single-query methods, by the right matches of a query without a ratio test."""
-    asked = [row for row in rows if row.changed and not row.method.startswith("pfsl")]
-    known = [row for row in asked if row.method == f"p3p{LAX}" and row.inlier_ratio_before is not None]
+    """Recall at (0.5 m, 5 deg), by how many of the matches that plain P3P has of a query are right."""
+    asked = [row for row in rows if row.changed]
+    known = [row for row in asked if row.method == "p3p" and row.inlier_ratio_before is not None]
     right = {(row.scene, row.query): row.num_matches * row.inlier_ratio_before for row in known}
     groups = {query: int(np.searchsorted(_NUM_RIGHT, count, side="right")) - 1 for query, count in right.items()}
     body = []
@@ -288,8 +277,8 @@ def _by_right(rows: Sequence[QueryRow]) -> str:
     ends = [f"{low} to {high - 1}" for low, high in pairwise(_NUM_RIGHT)] + [f"{_NUM_RIGHT[-1]} and more"]
     header = ["method", *(f"{end} right ({count})" for end, count in zip(ends, counts))]
     words = (
-        "Percent within (0.5 m, 5°) of the queries on changed conditions, by how many of the matches without a ratio test are "
-        "right; in brackets how many queries there are. With hardly any right match no method helps, with many none is needed."
+        "Percent within (0.5 m, 5°) of the queries on changed conditions, by how many of the matches of plain P3P as tuned are "
+        "right; in brackets how many queries there are."
     )
     return f"{words}\n\n{_table(header, body)}"
 

@@ -118,6 +118,31 @@ def test_each_kind_has_a_difficulty_of_its_own_that_options_replace():
     assert Difficulty().times(0.5) == Difficulty(spacing_m=1.25, lateral_m=1.0, yaw_deg=12.0)
 
 
+def test_fewer_frames_to_tune_on_see_as_much_of_the_street():
+    options = ["--work", "somewhere", "--queries", "12", "--tuning-queries", "4"]
+    plan = seasons.plan_of(seasons.parser().parse_args(options))
+    assert (plan.test.num_queries, plan.test.frame_spacing_m) == (12, 2.0)
+    assert (plan.tuning.num_queries, plan.tuning.frame_spacing_m) == (4, 6.0)
+
+
+def test_the_claims_lines_are_those_that_it_puts_in_order(tmp_path):
+    labellings = [Labelling(name, "stripes", 8, name, StripeLabels(tmp_path)) for name in ("a", "b")]
+    fitted = Fitted(dict.fromkeys((BY_DESCRIPTORS, "a", "b"), _fit()), 0.1, {})
+    config = dict.fromkeys(("a", "b"), LocalizerConfig())
+    everything = seasons.method_variants(LocalizerConfig(), config, labellings, fitted, config)
+    assert [variant.id for variant in seasons.claimed(everything, labellings)] == [
+        "p3p",
+        "p3p, drawn by descriptors",
+        "ssmc/a",
+        "ssmc/b",
+        "ssmc-soft/b",
+        "gsmc/b",
+        "gsmc-soft/b",
+        "pfsl/b",
+        "pfsl, start known to 4 m/b",
+    ]
+
+
 @pytest.fixture
 def toy_worlds(tmp_path, monkeypatch):
     """Every scene that the benchmark asks for is a toy street; every network labels by stripes."""
@@ -147,6 +172,8 @@ def test_a_quick_run_writes_the_whole_text(toy_worlds, capsys):
         "--out",
         str(out),
         "--quick",
+        "--lines",
+        "all",
         "--kinds",
         "urban",
         "--weights",
@@ -191,6 +218,14 @@ def test_a_quick_run_writes_the_whole_text(toy_worlds, capsys):
     labelled = (toy_worlds / "labelled.txt").read_text()
     assert seasons.main(arguments) == 0
     assert (toy_worlds / "labelled.txt").read_text() == labelled, "nothing is done twice"
+    arguments[arguments.index("all")] = "claim"
+    assert seasons.main(arguments) == 0
+    text = out.read_text(encoding="utf-8")
+    assert [line for line in text.splitlines() if line.startswith("## ")] == [
+        title for title in titles if not title.startswith(("## Where descriptors", "## What gravity", "## Other libraries"))
+    ]
+    assert "| pfsl, start known to 4 m | a-100 |" in text
+    assert "| pfsl | a-19 |" not in text
 
 
 def test_photographs_are_changed_as_the_text_says():
