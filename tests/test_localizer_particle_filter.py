@@ -30,6 +30,7 @@ from core.localizer.particle_filter import (
     spread,
     systematic,
     tempered,
+    turned,
 )
 from core.records import LabelMap
 
@@ -88,6 +89,17 @@ def test_resampling_keeps_the_mean_and_roughens():
     assert len(np.unique(drawn.centers, axis=0)) == 2000
     assert np.allclose(drawn.centers.mean(axis=0), weighted.weights @ weighted.centers, atol=0.03)
     assert np.allclose(np.linalg.norm(drawn.qvec, axis=1), 1)
+
+
+def test_roughening_shakes_only_what_is_in_doubt():
+    rng = np.random.default_rng(0)
+    count, doubt = 4000, np.array([1.0, 0.3, 0.05, 0.002, 0.03, 0.002])
+    errors = rng.normal(0, doubt, (count, 6))
+    qvec = turned(np.tile([1.0, 0, 0, 0], (count, 1)), errors[:, 3:])
+    found = resampled(particle_set(qvec, errors[:, :3], np.zeros(count), 0), FilterConfig(roughening=0.3), rng)
+    assert found.centers[:, :2].std(axis=0) == pytest.approx(doubt[:2] * np.sqrt(1.09), rel=0.1)
+    assert found.centers[:, 2].std() < 0.07
+    assert np.abs(found.qvec[:, 1]).std() < 0.002
 
 
 def test_the_dominant_mode_has_the_mean_and_covariance_of_its_particles():

@@ -140,22 +140,24 @@ def resampled_if_few(particles: ParticleSet, config: FilterConfig, rng: np.rando
 
 def resampled(particles: ParticleSet, config: FilterConfig, rng: np.random.Generator, count: int | None = None) -> ParticleSet:
     """Draw ``count`` particles (None: as many) by their weights, systematically; each moves a little (roughening)."""
-    position_m, rotation_rad = _jitter(particles, config)
     rows = systematic(particles.weights, count or len(particles), rng)
-    centers = particles.centers[rows] + rng.normal(0, position_m, (len(rows), 3))
-    turns = quaternions_from_vectors(rng.normal(0, rotation_rad, (len(rows), 3)))
+    moves = rng.multivariate_normal(np.zeros(6), _jitter(particles, config), len(rows), method="eigh")
+    turns = quaternions_from_vectors(moves[:, 3:])
+    centers = particles.centers[rows] + moves[:, :3]
     return particle_set(multiply(turns, particles.qvec[rows]), centers, np.zeros(len(rows)), particles.step)
 
 
-def _jitter(particles: ParticleSet, config: FilterConfig) -> tuple[float, float]:
-    """How far to move resampled particles: a share of the spread of the dominant mode, within limits."""
-    cloud = dominant_mode(particles, config)
-    position_m = config.roughening * float(np.sqrt(np.trace(cloud.covariance[:3, :3]) / 2))
-    rotation_rad = config.roughening * float(np.sqrt(np.trace(cloud.covariance[3:, 3:])))
-    return (
-        float(np.clip(position_m, MIN_JITTER_M, MAX_JITTER_M)),
-        float(np.clip(rotation_rad, MIN_JITTER_RAD, MAX_JITTER_RAD)),
-    )
+def _jitter(particles: ParticleSet, config: FilterConfig) -> Array:
+    """Covariance (6, 6) of how resampled particles move: a share of the dominant mode's, within limits.
+
+    It has the mode's shape: were it alike along all axes, the doubt about heading and way would shake height, roll and
+    pitch, which are known well, and the filter would trade one error for another.
+    """
+    covariance = dominant_mode(particles, config).covariance
+    limits = np.array([MAX_JITTER_M, MAX_JITTER_RAD])
+    spread = config.roughening * np.sqrt([np.trace(covariance[:3, :3]) / 2, np.trace(covariance[3:, 3:])])
+    share = np.repeat(config.roughening * np.minimum(1, limits / np.maximum(spread, 1e-12)), 3)
+    return covariance * np.outer(share, share) + np.diag(np.repeat([MIN_JITTER_M, MIN_JITTER_RAD], 3) ** 2)
 
 
 def joined(particles: ParticleSet, qvec: Array, centers: Array, rng: np.random.Generator) -> ParticleSet:

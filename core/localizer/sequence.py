@@ -168,6 +168,7 @@ class Tracker:
         self._particles: ParticleSet | None = None
         self._last_step: Rigid3d | None = None
         self._rival: Rival | None = None
+        self._told_m = np.inf  # how well a prior has told where the track is
         self._doubts = 0
         self._lost = False
 
@@ -288,10 +289,13 @@ class Tracker:
         """Follow the best other place beside the track, and go over to it where several images fit it better.
 
         A track that began at a wrong place fits better than chance wherever places look alike; only what was looked for
-        elsewhere, as carefully, and fits the same images better, shows that it is wrong. True where it was left.
+        elsewhere, as carefully, and fits the same images better, shows that it is wrong. Where a prior told of the track's
+        place, it must fit better by the Gaussian's odds against being so far away too. True where it was left.
         """
         settings, prior = self.config.tracking, frame.query.prior
         told = prior is not None and (prior.position is not None or prior.cam_from_world is not None)
+        if told:
+            self._told_m = prior.position_error_m or self.config.filter.start_position_m
         if self._lost or told or settings.rival_share == 0:
             self._rival = None
             return False
@@ -300,7 +304,8 @@ class Tracker:
             return False
         particles = self._weighed(rival.particles, frame, views)
         other = dominant_mode(particles, self.config.filter)
-        if np.linalg.norm(other.cam_from_world.center() - cloud.cam_from_world.center()) < ELSEWHERE_M:
+        away_m = float(np.linalg.norm(other.cam_from_world.center() - cloud.cam_from_world.center()))
+        if away_m < ELSEWHERE_M:
             self._rival = None
             return False
         gain = rival.log_odds + self.config.filter.strength * self._advantage(views, other, cloud)
@@ -308,7 +313,7 @@ class Tracker:
         if self._rival.num_frames < settings.rival_frames:
             return False
         self._rival = None
-        if gain < settings.rival_log_odds:
+        if gain < settings.rival_log_odds + 0.5 * (away_m / self._told_m) ** 2:
             return False
         self._particles = resampled(particles, self.config.filter, self._rng, self.config.filter.num_particles)
         self.num_lost, self.num_recovered = self.num_lost + 1, self.num_recovered + 1
@@ -358,7 +363,7 @@ class Tracker:
         self._doubts = max(0, self._doubts - 1) if better_than_chance else self._doubts + 1
         self._doubts = min(self._doubts, self.config.tracking.patience)
         if not self._lost and self._doubts >= self.config.tracking.patience:
-            self._lost, self.num_lost = True, self.num_lost + 1
+            self._lost, self._told_m, self.num_lost = True, np.inf, self.num_lost + 1
         elif self._lost and self._doubts == 0:
             self._lost, self.num_recovered = False, self.num_recovered + 1
 
