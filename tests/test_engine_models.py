@@ -52,7 +52,7 @@ def config():
     fgsn = tiny(quick.fgsn)
     fgsn = replace(fgsn, clusters=replace(fgsn.clusters, num_clusters=5, num_iterations=3), label_scale=1.0)
     preprocessing = replace(small_preprocessing(), short_side=65)
-    quick = replace(quick, cluster_counts=(5,))
+    quick = replace(quick, cluster_counts=(5,), bit_costs=(0.05,))
     stages = {"pretraining": tiny(quick.pretraining), "refinement": tiny(quick.refinement)}
     return replace(quick, **stages, fgsn=fgsn, preprocessing=preprocessing)
 

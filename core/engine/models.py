@@ -50,13 +50,13 @@ def _refinement() -> PretrainingConfig:
 
 def _fgsn() -> FGSNConfig:
     schedule = OptimizationConfig(
-        iterations=700, learning_rate=3e-4, warmup=30, head_factor=3.0, head_iterations=233, precision="bf16"
+        iterations=300, learning_rate=3e-4, warmup=30, head_factor=3.0, head_iterations=100, precision="bf16", frozen_norm=True
     )
     crops = AugmentationConfig(crop=225, min_scale=0.7, max_scale=1.8, flip=False)
     return FGSNConfig(
         optimization=schedule,
         augmentation=crops,
-        clusters=ClusterConfig(init="k-means++", max_dims=64, projection="discriminant"),
+        clusters=ClusterConfig(init="k-means++", max_dims=32, projection="discriminant"),
         max_reference_images=288,
         pool_conditions=True,
         recluster_every=0,
@@ -92,6 +92,10 @@ class ShippedConfig:
     refinement: PretrainingConfig = field(default_factory=_refinement)
     fgsn: FGSNConfig = field(default_factory=_fgsn)
     cluster_counts: tuple[int, ...] = (100, 200)
+    bit_costs: tuple[float, ...] = setting(
+        (0.085, 0.05),
+        help="of each number of clusters: 100 labels that hold on photographs too, 200 that tell more and hold less",
+    )
     kept_start: float = setting(
         0.5,
         minimum=0,
@@ -145,9 +149,9 @@ def train_shipped_models(
     pairs = yield from render_set(run.work / "refine", run.config.refining_worlds, run.config.num_workers)
     refined = yield from _refined_network(run, pairs, classes)
     made = [("world-19", classes, "cityscapes-19", CLASS_NAMES)]
-    for count in run.config.cluster_counts:
+    for count, bit_cost in zip(run.config.cluster_counts, run.config.bit_costs, strict=True):
         name = f"world-{count}"
-        made.append((name, (yield from _cluster_network(run, pairs, refined, count)), name, None))
+        made.append((name, (yield from _cluster_network(run, pairs, refined, count, bit_cost)), name, None))
     shipped = []
     for name, network, vocabulary, names in made:
         path = run.out / f"{name}.safetensors"
@@ -192,8 +196,9 @@ def _refined_network(run: Run, data: TrainingSet, start: PSPNet) -> Generator[St
     return (yield from _stage(run, "refined", "cityscapes-19", make, CLASS_NAMES))
 
 
-def _cluster_network(run: Run, data: TrainingSet, start: PSPNet, count: int) -> Generator[Step, None, PSPNet]:
-    config = replace(run.config.fgsn, clusters=replace(run.config.fgsn.clusters, num_clusters=count))
+def _cluster_network(run: Run, data: TrainingSet, start: PSPNet, count: int, bit_cost: float) -> Generator[Step, None, PSPNet]:
+    clusters = replace(run.config.fgsn.clusters, num_clusters=count, bit_cost=bit_cost)
+    config = replace(run.config.fgsn, clusters=clusters)
 
     def make() -> Generator[Step, None, PSPNet]:
         work = run.work / f"fgsn-{count}"
