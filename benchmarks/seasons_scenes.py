@@ -54,8 +54,8 @@ DIFFICULTIES = {
 """How hard each kind is, so that plain P3P stands near the paper's 65, 45 and 27 % within (0.25 m, 2 deg).
 
 Urban stands at 68 % on the tuning world alone in its map (every third frame, 28 queries), at 93 % with references every 2.5 m.
-Suburban falls to 4 % at 10 m; 5 m is a guess between, and park has not been tried with drives. Choose with --study-difficulty on
-the tuning worlds; never on the test worlds.
+Suburban falls to 4 % at 10 m; 5 m is a guess between, and park has not been tried with drives. Choose with --study-difficulty
+on the tuning worlds; never on the test worlds.
 """
 AIMS = {"urban": 65.0, "suburban": 45.0, "park": 27.0}
 """Plain P3P of the paper, percent within (0.25 m, 2 deg)."""
