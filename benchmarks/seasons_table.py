@@ -115,9 +115,11 @@ def _fitted(study: Study) -> str:
         "tuning worlds' matches, of which the truth is known, one fit a network; every query counts the same. The loss is the "
         "mean log loss of a match with the shipped defaults and as fitted. The fitted values are used below."
     )
-    chosen = f"Tempering of gsmc-soft, by recall on the tuning worlds: {study.fitted.tempering:g} of {tried}."
     header = ["labels", "matches", "bias", "slope", "trust", "loss"]
-    return f"{words}\n\n{_table(header, body)}\n\n{chosen}"
+    text = f"{words}\n\n{_table(header, body)}"
+    if not tried:
+        return text
+    return f"{text}\n\nTempering of gsmc-soft, by recall on the tuning worlds: {study.fitted.tempering:g} of {tried}."
 
 
 def _sequences() -> str:

@@ -126,18 +126,19 @@ def test_fewer_frames_to_tune_on_see_as_much_of_the_street():
 
 
 def test_the_claims_lines_are_those_that_it_puts_in_order(tmp_path):
-    labellings = [Labelling(name, "stripes", 8, name, StripeLabels(tmp_path)) for name in ("a", "b")]
-    fitted = Fitted(dict.fromkeys((BY_DESCRIPTORS, "a", "b"), _fit()), 0.1, {})
-    config = dict.fromkeys(("a", "b"), LocalizerConfig())
+    labellings = [Labelling(name, "stripes", 8, name, StripeLabels(tmp_path)) for name in "abc"]
+    fitted = Fitted(dict.fromkeys((BY_DESCRIPTORS, *"abc"), _fit()), 0.1, {})
+    config = dict.fromkeys("abc", LocalizerConfig())
     everything = seasons.method_variants(LocalizerConfig(), config, labellings, fitted, config)
     assert [variant.id for variant in seasons.claimed(everything, labellings)] == [
         "p3p",
         "p3p, drawn by descriptors",
         "ssmc/a",
         "ssmc/b",
+        "ssmc/c",
         "ssmc-soft/b",
+        "ssmc-soft/c",
         "gsmc/b",
-        "gsmc-soft/b",
         "pfsl/b",
         "pfsl, start known to 4 m/b",
     ]
