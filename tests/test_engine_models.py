@@ -11,6 +11,7 @@ from engine_toys import drain, on_one_thread, toy_network, toy_set
 
 from core.engine import models
 from core.engine.augmentation import AugmentationConfig
+from core.engine.clustering import ClusterModel
 from core.engine.model_card import table
 from core.engine.optimization import StepRecord
 from core.engine.weights import load_network, small_preprocessing
@@ -52,7 +53,7 @@ def config():
     fgsn = tiny(quick.fgsn)
     fgsn = replace(fgsn, clusters=replace(fgsn.clusters, num_clusters=5, num_iterations=3), label_scale=1.0)
     preprocessing = replace(small_preprocessing(), short_side=65)
-    quick = replace(quick, cluster_counts=(5,), bit_costs=(0.05,))
+    quick = replace(quick, vocabularies=(models.Vocabulary(num_clusters=5, bit_cost=0.05),))
     stages = {"pretraining": tiny(quick.pretraining), "refinement": tiny(quick.refinement)}
     return replace(quick, **stages, fgsn=fgsn, preprocessing=preprocessing)
 
@@ -126,3 +127,16 @@ def test_tables_leave_out_columns_that_no_row_has():
         "| snow |  | 0.512 |",
         "| all | 7 |  |",
     ]
+
+
+def test_labels_without_cluster_training_are_the_nearest_centroids_of_the_refined_features(tmp_path, config):
+    config = replace(config, vocabularies=(models.Vocabulary(num_clusters=5, kept_start=1.0),))
+    steps, paths = drain(models.train_shipped_models(tmp_path / "out", tmp_path / "work", 4, config))
+    assert not any("corr_ref" in step.parts for step in steps if isinstance(step, StepRecord))
+    refined, _ = load_network(tmp_path / "work" / "refined.safetensors")
+    network, _ = load_network(paths[1])
+    clusters = ClusterModel.load(tmp_path / "work" / "fgsn-5" / "clusters_0.safetensors")
+    image = torch.rand(1, 3, 65, 65, generator=torch.Generator().manual_seed(0))
+    labels = network.float()(image).logits.argmax(1)
+    assert (labels == clusters.assign_map(refined(image).features)).float().mean() > 0.95  # weights ship in half precision
+    assert "L_corr" not in (tmp_path / "out" / "world-5.md").read_text()

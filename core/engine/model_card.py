@@ -131,20 +131,24 @@ def _making(config: Any, seed: int, command: str, data: Sequence[TrainingSet], n
         f"- Classes{_beside(config.pretraining)}: {_steps(config.pretraining.optimization)}.",
     ]
     if num_clusters:
-        second, fgsn = config.fgsn.optimization, config.fgsn
+        refinement, fgsn = config.refinement, config.fgsn
+        vocabulary = next(one for one in config.vocabularies if one.num_clusters == num_clusters)
         discriminant = fgsn.clusters.projection == "discriminant"
         whitening = "whitened by how they differ between seasons" if discriminant else "PCA whitening"
-        refinement = config.refinement
+        cost = f", each label paying {vocabulary.bit_cost:g} of squared distance a bit" if vocabulary.bit_cost else ""
         lines.append(
             f"- Then classes{_beside(refinement)} on worlds of their own, and to tell the points of a view apart by what holds "
             f"between conditions (contrast, weight {refinement.contrast_weight:g}): {_steps(refinement.optimization)}."
         )
         lines.append(
-            f"- Then {num_clusters} clusters of its features ({whitening}, L2, k-means, once) and "
-            f"{second.iterations} steps of {second.batch_size} crops with L_class (weight {fgsn.class_weight:g}) and L_corr "
-            f"(weight {fgsn.correspondence_weight:g}), gradient through the reference or the other image in turn;"
-            f" {100 * config.kept_start:.0f} % of the weights from before these steps."
+            f"- Then {num_clusters} clusters of its features ({whitening}, L2, k-means, once{cost}); the nearest is the label."
         )
+        if vocabulary.kept_start < 1:
+            lines.append(
+                f"- Then {_steps(fgsn.optimization)}, with L_class (weight {fgsn.class_weight:g}) and L_corr (weight "
+                f"{fgsn.correspondence_weight:g}), gradient through the reference or the other image in turn; "
+                f"{100 * vocabulary.kept_start:.0f} % of the weights from before these steps."
+            )
     return "\n".join(lines) + "\n"
 
 

@@ -24,7 +24,7 @@ from core.engine.network import PSPNet, small_config
 from core.engine.optimization import OptimizationConfig, StepRecord
 from core.engine.pretraining import PretrainingConfig, finished, pretrain
 from core.engine.segmenter import load_segmenter
-from core.engine.training import FGSNConfig, train_clusters, with_new_heads
+from core.engine.training import FGSNConfig, clusters_of_round, frozen_copy, train_clusters, with_new_heads
 from core.engine.validation import evaluate_on_photographs, evaluate_on_worlds
 from core.engine.weights import NetworkInfo, Preprocessing, load_network, save_network, small_preprocessing
 from core.engine.world_data import RenderConfig, render_set
@@ -70,6 +70,21 @@ def _fgsn() -> FGSNConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Vocabulary:
+    """What the networks of one number of clusters are made by; few labels that hold, or many that tell more."""
+
+    num_clusters: int = setting(100, minimum=1, help="number of clusters K")
+    bit_cost: float = setting(0.0, minimum=0, help="what labels pay for their bits, see ClusterConfig")
+    kept_start: float = setting(
+        0.5,
+        minimum=0,
+        maximum=1,
+        help="share of the weights as cluster training found them that the result keeps (weights averaged after fine-tuning, "
+        "Wortsman et al., CVPR 2022); 1: no cluster training",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class ShippedConfig:
     """The shipped networks' recipe; the held-out worlds have seeds of their own and all eight conditions.
 
@@ -91,17 +106,9 @@ class ShippedConfig:
     pretraining: PretrainingConfig = field(default_factory=_pretraining)
     refinement: PretrainingConfig = field(default_factory=_refinement)
     fgsn: FGSNConfig = field(default_factory=_fgsn)
-    cluster_counts: tuple[int, ...] = (100, 200)
-    bit_costs: tuple[float, ...] = setting(
-        (0.085, 0.05),
-        help="of each number of clusters: 100 labels that hold on photographs too, 200 that tell more and hold less",
-    )
-    kept_start: float = setting(
-        0.5,
-        minimum=0,
-        maximum=1,
-        help="share of the weights as cluster training found them that the result keeps: half way is better than either end "
-        "on unseen worlds and photographs (weights averaged after fine-tuning, Wortsman et al., CVPR 2022)",
+    vocabularies: tuple[Vocabulary, ...] = (
+        Vocabulary(num_clusters=100, bit_cost=0.085, kept_start=1.0),  # held better on photographs without cluster training
+        Vocabulary(num_clusters=200, bit_cost=0.05, kept_start=0.5),
     )
     preprocessing: Preprocessing = field(default_factory=small_preprocessing)
     num_workers: int = setting(2, minimum=0, help="rendering processes")
@@ -149,9 +156,9 @@ def train_shipped_models(
     pairs = yield from render_set(run.work / "refine", run.config.refining_worlds, run.config.num_workers)
     refined = yield from _refined_network(run, pairs, classes)
     made = [("world-19", classes, "cityscapes-19", CLASS_NAMES)]
-    for count, bit_cost in zip(run.config.cluster_counts, run.config.bit_costs, strict=True):
-        name = f"world-{count}"
-        made.append((name, (yield from _cluster_network(run, pairs, refined, count, bit_cost)), name, None))
+    for vocabulary in run.config.vocabularies:
+        name = f"world-{vocabulary.num_clusters}"
+        made.append((name, (yield from _cluster_network(run, pairs, refined, vocabulary)), name, None))
     shipped = []
     for name, network, vocabulary, names in made:
         path = run.out / f"{name}.safetensors"
@@ -196,17 +203,21 @@ def _refined_network(run: Run, data: TrainingSet, start: PSPNet) -> Generator[St
     return (yield from _stage(run, "refined", "cityscapes-19", make, CLASS_NAMES))
 
 
-def _cluster_network(run: Run, data: TrainingSet, start: PSPNet, count: int, bit_cost: float) -> Generator[Step, None, PSPNet]:
-    clusters = replace(run.config.fgsn.clusters, num_clusters=count, bit_cost=bit_cost)
-    config = replace(run.config.fgsn, clusters=clusters)
+def _cluster_network(run: Run, data: TrainingSet, start: PSPNet, vocabulary: Vocabulary) -> Generator[Step, None, PSPNet]:
+    clusters = replace(run.config.fgsn.clusters, num_clusters=vocabulary.num_clusters, bit_cost=vocabulary.bit_cost)
+    config, name = replace(run.config.fgsn, clusters=clusters), f"world-{vocabulary.num_clusters}"
+    work = run.work / f"fgsn-{vocabulary.num_clusters}"
 
     def make() -> Generator[Step, None, PSPNet]:
-        work = run.work / f"fgsn-{count}"
+        if vocabulary.kept_start == 1:
+            frozen = frozen_copy(start, run.config.preprocessing, config)
+            found = yield from clusters_of_round(frozen, data, config, run.seed, work / "clusters_0.safetensors")
+            return finished(with_new_heads(start, found, config, run.seed))
         trained = yield from train_clusters(start, data, run.config.preprocessing, config, run.seed, work)
         untrained = with_new_heads(start, trained.clusters, config, run.seed)
-        return averaged(finished(untrained), trained.network, run.config.kept_start)
+        return averaged(finished(untrained), trained.network, vocabulary.kept_start)
 
-    return (yield from _stage(run, f"world-{count}", f"world-{count}", make, None))
+    return (yield from _stage(run, name, name, make, None))
 
 
 def averaged(first: PSPNet, second: PSPNet, share: float) -> PSPNet:
