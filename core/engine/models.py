@@ -57,7 +57,7 @@ def _fgsn() -> FGSNConfig:
         optimization=schedule,
         augmentation=crops,
         clusters=ClusterConfig(init="k-means++", max_dims=32, projection="discriminant"),
-        max_reference_images=288,
+        max_reference_images=200,
         pool_conditions=True,
         recluster_every=0,
         labels="image",
@@ -74,6 +74,7 @@ class Vocabulary:
     """What the networks of one number of clusters are made by; few labels that hold, or many that tell more."""
 
     num_clusters: int = setting(100, minimum=1, help="number of clusters K")
+    max_dims: int = setting(32, minimum=1, help="dimensions kept by the whitening")
     bit_cost: float = setting(0.0, minimum=0, help="what labels pay for their bits, see ClusterConfig")
     kept_start: float = setting(
         0.5,
@@ -107,8 +108,8 @@ class ShippedConfig:
     refinement: PretrainingConfig = field(default_factory=_refinement)
     fgsn: FGSNConfig = field(default_factory=_fgsn)
     vocabularies: tuple[Vocabulary, ...] = (
-        Vocabulary(num_clusters=100, bit_cost=0.085, kept_start=1.0),  # held better on photographs without cluster training
-        Vocabulary(num_clusters=200, bit_cost=0.05, kept_start=0.5),
+        Vocabulary(num_clusters=100, max_dims=48, bit_cost=0.08, kept_start=1.0),  # holds better on photographs untrained
+        Vocabulary(num_clusters=200, max_dims=32, bit_cost=0.05, kept_start=0.5),
     )
     preprocessing: Preprocessing = field(default_factory=small_preprocessing)
     num_workers: int = setting(2, minimum=0, help="rendering processes")
@@ -204,7 +205,8 @@ def _refined_network(run: Run, data: TrainingSet, start: PSPNet) -> Generator[St
 
 
 def _cluster_network(run: Run, data: TrainingSet, start: PSPNet, vocabulary: Vocabulary) -> Generator[Step, None, PSPNet]:
-    clusters = replace(run.config.fgsn.clusters, num_clusters=vocabulary.num_clusters, bit_cost=vocabulary.bit_cost)
+    asked = {"num_clusters": vocabulary.num_clusters, "max_dims": vocabulary.max_dims, "bit_cost": vocabulary.bit_cost}
+    clusters = replace(run.config.fgsn.clusters, **asked)
     config, name = replace(run.config.fgsn, clusters=clusters), f"world-{vocabulary.num_clusters}"
     work = run.work / f"fgsn-{vocabulary.num_clusters}"
 
