@@ -55,11 +55,13 @@ def load_start(path: Path) -> Start:
 def study_base() -> FGSNConfig:
     """The shipped networks' recipe without the options that have rows of their own, so that each row adds just its one."""
     shipped = ShippedConfig().fgsn
-    schedule = replace(shipped.optimization, learning_rate=6e-4, head_factor=10.0, head_iterations=300)  # for random heads
+    random_heads = {"learning_rate": 6e-4, "head_factor": 10.0, "head_iterations": 300, "frozen_norm": False}
+    schedule = replace(shipped.optimization, **random_heads)
     return replace(
         shipped,
         optimization=schedule,
-        clusters=replace(shipped.clusters, spherical=False, projection="pca", bit_cost=0.0),
+        clusters=replace(shipped.clusters, spherical=False, projection="pca", max_dims=64, bit_cost=0.0),
+        max_reference_images=288,
         pool_conditions=False,
         photometric="both",
         soft_targets="none",

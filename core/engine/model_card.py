@@ -155,7 +155,8 @@ def _making(config: Any, seed: int, command: str, data: Sequence[TrainingSet], n
 def _beside(config: Any) -> str:
     """What is learnt beside the classes."""
     *names, last = config.surface_names or ("",)
-    return f", with {', '.join(names)} and {last} of surfaces" if config.surface_weight and names else ""
+    listed = f"{', '.join(names)} and {last}" if names else last
+    return f", with {listed} of surfaces" if config.surface_weight and listed else ""
 
 
 def _steps(config: Any) -> str:
