@@ -136,6 +136,24 @@ def test_outliers_alone_give_no_pose():
     assert not result.inlier_mask.any()
 
 
+def test_dropped_matches_are_witnesses_of_the_pose_that_the_kept_ones_chose():
+    matches, scene_map, pose = problem(count=20, noise_px=0.5)
+    result = estimate_pose(matches, scene_map, PINHOLE, keep=np.arange(20) < 8)
+    assert result.failure is None
+    assert pose_error(result.cam_from_world, pose).position_m < 0.1
+    assert result.inlier_mask.sum() == result.stats.num_inliers == 8
+
+
+def test_dropped_matches_that_disagree_are_none():
+    matches, scene_map, _ = problem(count=20, noise_px=0.5)
+    points2D = matches.points2D.copy()
+    points2D[10:] = np.roll(points2D[10:], 1, axis=0)
+    result = estimate_pose(matches_of(points2D), scene_map, PINHOLE, keep=np.arange(20) < 8)
+    assert result.cam_from_world is None
+    agree = "8 of 8 usable matches agree with the best pose found, 10 of all 20, at least 12 needed"
+    assert result.failure == f"no consensus: {agree}"
+
+
 def test_copies_of_one_match_are_no_consensus():
     matches, scene_map, _ = problem(count=1)
     copies = matches_of(np.repeat(matches.points2D, 60, axis=0), np.zeros(60, int))

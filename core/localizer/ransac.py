@@ -30,7 +30,13 @@ class RansacConfig:
     max_error_px: float = setting(
         8.0, unit="px", minimum=0.1, maximum=100.0, help="a match agrees with a pose when its point projects this near"
     )
-    min_inliers: int = setting(12, minimum=4, maximum=1000, help="fewer agreeing points than this are a failure")
+    min_inliers: int = setting(
+        12,
+        minimum=4,
+        maximum=1000,
+        help="fewer agreeing points than this are a failure; those whose labels differ count too: labels choose what is tried, "
+        "geometry decides",
+    )
     min_iterations: int = setting(100, minimum=1, maximum=1_000_000, help="try at least this many samples")
     max_iterations: int = setting(10_000, minimum=1, maximum=1_000_000, help="try at most this many samples")
     confidence: float = setting(0.9999, minimum=0.5, maximum=0.999999, help="stop when a better pose is less likely than this")
@@ -57,7 +63,8 @@ def estimate_pose(
     ``keep`` (M,) bool limits the estimation and the inliers to a part of the matches (PAPER 3.3), ``kept`` says in words
     what these do. ``weights`` (M,) >= 0 are how likely each match is drawn (PAPER 3.4), instead of by score; matches of
     weight 0 are never drawn, but may be inliers. Inliers are the kept matches that project within ``max_error_px`` in
-    front of the returned camera; ``reproj_errors_px`` is of all matches.
+    front of the returned camera; ``reproj_errors_px`` is of all matches. Whether enough points agree is counted among all
+    of them: a match that labels dropped chose no pose, and is all the better a witness of the one that was found.
     Fewer than four matches to draw from, no consensus, no more than chance gives, and poses that the inliers do not fix
     are results with a ``failure``.
     """
@@ -229,9 +236,11 @@ def _objection(
     """Say why the pose may not be returned, or None."""
     all_matches = f"{len(matches)} matches" if usable.all() else f"{int(usable.sum())} usable matches"
     num_points = len(np.unique(matches.point_ids[inliers]))  # copies of one match are no further evidence
-    if num_points < config.min_inliers:
+    num_in_all = len(np.unique(matches.point_ids[errors <= config.max_error_px]))
+    if num_in_all < config.min_inliers:
         agree = f"{num_points} of {all_matches} agree" if num_points else f"none of {all_matches} agree"
-        return f"no consensus: {agree} with the best pose found, at least {config.min_inliers} needed"
+        others = f", {num_in_all} of all {len(matches)}" if num_in_all > num_points else ""
+        return f"no consensus: {agree} with the best pose found{others}, at least {config.min_inliers} needed"
     if log10_chance_weighted(inliers, errors, usable, weights, camera) > 0:
         return f"no consensus: {num_points} of {all_matches} agree with the best pose found, no more than chance gives"
     position_m, _ = pose_uncertainty(pose, points3D[inliers], camera)
