@@ -74,8 +74,20 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="dev.py bench-seasons", description=__doc__.splitlines()[0])
     made.add_argument("--work", type=Path, required=True, metavar="DIR", help="scenes and finished results; resumable")
     made.add_argument("--out", type=Path, default=Path("docs/seasons.md"), metavar="FILE")
-    made.add_argument("--weights", nargs="+", default=["world-19", "world-100"], help="networks, coarse vocabulary first")
+    made.add_argument(
+        "--weights",
+        nargs="+",
+        default=["world-19", "world-200", "world-100"],
+        help="networks: a coarse vocabulary first, then the one that the claim is about",
+    )
     made.add_argument("--scenes", type=positive_int, default=3, help="test worlds a kind; the n-th of all kinds share a map")
+    made.add_argument(
+        "--test-seed",
+        type=positive_int,
+        default=TEST_SEED,
+        metavar="N",
+        help=f"the first urban test world's (default: {TEST_SEED}); others repeat the test where no choice has looked",
+    )
     made.add_argument("--tuning-scenes", type=positive_int, default=1, help="worlds a kind to tune plain P3P on")
     made.add_argument("--queries", type=positive_int, default=12, help="frames of each condition's drive")
     made.add_argument("--tuning-queries", type=positive_int, default=4, help="the same for the worlds to tune on")
@@ -121,7 +133,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
         queries, conditions, size, scenes, tuning_scenes = 2, conditions[:1] + conditions[-1:], (320, 240), 1, 1
         difficulties = {kind: replace(hard, num_reference=min(6, hard.num_reference)) for kind, hard in difficulties.items()}
     test = SceneSet(
-        first_seed=TEST_SEED,
+        first_seed=options.test_seed,
         count=scenes,
         num_queries=queries,
         difficulties=difficulties,

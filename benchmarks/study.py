@@ -31,7 +31,7 @@ from benchmarks.study_measure import (
     measure_row,
     quick_measures,
 )
-from benchmarks.study_rows import ANNOTATED, PLAIN, ROWS, SURFACES, RowSpec
+from benchmarks.study_rows import ANNOTATED, PLAIN, REFINED, ROWS, SURFACES, RowSpec
 from benchmarks.study_text import Measured, StudyResult, study_text
 from benchmarks.study_training import check_settings, config_of, load_start, study_base, train_row
 from core.engine.dataset import PairData, TrainingSet
@@ -108,6 +108,7 @@ def parser() -> argparse.ArgumentParser:
         "--init", type=Path, metavar="WEIGHTS", help="network of 19 classes to begin with (default: the shipped one)"
     )
     made.add_argument("--init-plain", type=Path, metavar="WEIGHTS", help="the same, pre-trained without surfaces: for one row")
+    made.add_argument("--init-refined", type=Path, metavar="WEIGHTS", help="the same, refined as train-world does: for one row")
     made.add_argument("--init-annotated", type=Path, metavar="WEIGHTS", help="the same, from worlds and CamVid: for one row")
     made.add_argument(
         "--short-side", type=positive_int, metavar="PX", help="seen by networks when measured (default: their own)"
@@ -124,7 +125,7 @@ def plan_of(options: argparse.Namespace, command: str) -> Plan:
         measures = replace(measures, short_side=options.short_side)
     _require(options)
     starts = {SURFACES: options.init or MODELS / "world-19.safetensors", PLAIN: options.init_plain}
-    starts[ANNOTATED] = options.init_annotated
+    starts |= {REFINED: options.init_refined, ANNOTATED: options.init_annotated}
     return Plan(
         work=options.work,
         out=options.out,
@@ -146,7 +147,7 @@ def plan_of(options: argparse.Namespace, command: str) -> Plan:
 
 def _require(options: argparse.Namespace) -> None:
     """Raise InputError unless the inputs that were named are there."""
-    for path in (options.init, options.init_plain, options.init_annotated):
+    for path in (options.init, options.init_plain, options.init_refined, options.init_annotated):
         if path is not None and not path.is_file():
             raise InputError(f"{path}: no such file, expected a network's weights")
     for path in (*options.data, options.held_out, options.photographs):

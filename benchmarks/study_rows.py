@@ -9,7 +9,8 @@ from benchmarks.aligned_photographs import MICHIGAN, STROMOVKA, TILDE
 CLASSES = "classes"  # the start network's own labels, kept
 CLUSTERS = "clusters"
 SURFACES, PLAIN = "surfaces", "plain"  # start networks: pre-trained on classes and surfaces, on classes alone,
-ANNOTATED = "annotated"  # on classes of worlds and of photographs together
+ANNOTATED = "annotated"  # on classes of worlds and of photographs together,
+REFINED = "refined"  # and taught after it to tell the points of a view apart (core.engine.contrast)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +85,8 @@ def option_rows() -> tuple[RowSpec, ...]:
     ]
     rows.append(RowSpec(name="fgsn-100-long", title="FGSN 100, three times the steps", length=3, control="fgsn-100"))
     rows.append(RowSpec(name="fgsn-100-plain", title="FGSN 100, start without surfaces", start=PLAIN, control="fgsn-100"))
+    refined = "FGSN 100, start taught to tell points apart"
+    rows.append(RowSpec(name="fgsn-100-refined", title=refined, start=REFINED, control="fgsn-100"))
     rows.append(RowSpec(name="fgsn-100-annotated", title="FGSN 100, start with CamVid", start=ANNOTATED, control="fgsn-100"))
     return (*rows, *photograph_rows(), *paper_rows())
 

@@ -60,9 +60,7 @@ def study_text(study: StudyResult) -> str:
         "others alone (the last camera; places 4, indoors, and 5; the last 18 frames). Their other cells of trained sets are "
         "left empty.",
         _table(_HELD_OUT_COLUMNS, done),
-        "## What one option changes\n\nEach row less its control: same start, images, steps and seed, and the same clusters "
-        "unless the option is about them.",
-        _control_table(done),
+        _controls(done),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
@@ -157,7 +155,8 @@ def _table(columns: Sequence[tuple[str, tuple[str, ...], int, float]], rows: Seq
     return _markdown(["network", *(name for name, *_ in columns)], cells)
 
 
-def _control_table(rows: Sequence[tuple[RowSpec, Measured]]) -> str:
+def _controls(rows: Sequence[tuple[RowSpec, Measured]]) -> str:
+    """What each option changed; nothing where no row stands beside its control."""
     by_name = {row.name: (row, measured) for row, measured in rows}
     cells = []
     for row, measured in rows:
@@ -165,7 +164,10 @@ def _control_table(rows: Sequence[tuple[RowSpec, Measured]]) -> str:
             control, other = by_name[row.control]
             differences = [_difference(measured, other, path, d, s) for _, path, d, s in _CONTROL_COLUMNS]
             cells.append([row.title, control.title, *differences])
-    return _markdown(["network", "control", *(name for name, *_ in _CONTROL_COLUMNS)], cells)
+    if not cells:
+        return ""
+    title = "## What one option changes\n\nEach row less its control: same start, images, steps and seed, and the same clusters "
+    return f"{title}unless the option is about them.\n\n" + _markdown(["network", "control", *(name for name, *_ in _CONTROL_COLUMNS)], cells)
 
 
 def _difference(measured: Measured, control: Measured, path: tuple[str, ...], digits: int, scale: float) -> str:

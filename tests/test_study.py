@@ -13,7 +13,7 @@ from engine_toys import COLORS, drain, on_one_thread, toy_network, toy_set
 from benchmarks.aligned_photographs import AlignedPhotographs, aligned_views, divided, shifted, with_photographs
 from benchmarks.study import chosen_rows, main
 from benchmarks.study_measure import _pair_mean, heading_row
-from benchmarks.study_rows import ANNOTATED, PLAIN, ROWS
+from benchmarks.study_rows import ROWS, SURFACES
 from benchmarks.study_text import StudyResult, study_text
 from benchmarks.study_training import OwnLabels, config_of, study_base
 from core.engine.dataset import TrainingSet
@@ -152,7 +152,7 @@ def test_every_row_has_its_settings_and_differs_from_its_control_in_one_option()
         options = ("changes", "reclusterings", "length", "start", "num_labels", "kind", "photographs")
         different = [name for name in options if getattr(row, name) != getattr(control, name)]
         assert len(different) == 1, row.name
-        assert (config == config_of(control, base, 600)) == (row.start in (PLAIN, ANNOTATED) or bool(row.photographs)), row.name
+        assert (config == config_of(control, base, 600)) == (row.start != SURFACES or bool(row.photographs)), row.name
 
 
 def test_three_clusterings_divide_the_steps_and_longer_rows_have_more():

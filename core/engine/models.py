@@ -108,7 +108,7 @@ class ShippedConfig:
     refinement: PretrainingConfig = field(default_factory=_refinement)
     fgsn: FGSNConfig = field(default_factory=_fgsn)
     vocabularies: tuple[Vocabulary, ...] = (
-        Vocabulary(num_clusters=100, max_dims=48, bit_cost=0.08, kept_start=1.0),  # holds better on photographs untrained
+        Vocabulary(num_clusters=100, max_dims=40, bit_cost=0.078, kept_start=1.0),  # holds better on photographs untrained
         Vocabulary(num_clusters=200, max_dims=32, bit_cost=0.05, kept_start=0.5),
     )
     preprocessing: Preprocessing = field(default_factory=small_preprocessing)
