@@ -163,6 +163,17 @@ def test_a_track_that_begins_at_a_wrong_place_is_left_for_one_that_fits_better(s
     assert (contested.num_lost, contested.num_recovered) == (1, 1)
 
 
+def test_the_surer_the_prior_the_longer_a_better_place_must_fit(scene_map):
+    """The same wrong start 28 m off, told as if known to 3 m and to 1.5 m: the odds against the other place are 44 and 174."""
+    frames = frames_of(drive(12, 1.5, 9.0, sideways_m=0.5, yaw_deg=8), wrong=0.4, start_error=(28.0, 0, 0), seed=1)
+    left = []
+    for error_m in (3.0, 1.5):
+        prior = replace(frames[0].query.prior, position_error_m=error_m)
+        told = [replace(frames[0], query=replace(frames[0].query, prior=prior)), *frames[1:]]
+        left.append(int(np.argmax(errors_m(steps_of(told, scene_map, toy_statistics(0.6), seed=1)[1]) < 3)))
+    assert 0 < left[0] < left[1]
+
+
 def test_a_track_that_is_right_is_not_left_for_another_place(scene_map):
     frames = frames_of(drive(10, 1.5, 9.0, sideways_m=0.5, yaw_deg=8), wrong=0.6, start_error=(1.0, -1.0, 0), seed=1)
     result = steps_of(frames, scene_map, toy_statistics(0.6), seed=1)[1]
