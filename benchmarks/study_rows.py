@@ -76,7 +76,7 @@ def option_rows() -> tuple[RowSpec, ...]:
         ("pooled", "features pooled over conditions before clustering", (("pool_conditions", "true"),)),
         ("discriminant", "clusters cut where features hold", (("clusters.projection", "discriminant"),)),
         ("centroids", "classifier from the nearest centroid", (("head", "centroids"),)),
-        ("bit-cost", "labels pay for their bits", (("clusters.bit_cost", "0.08"),)),
+        ("bit-cost", "labels pay for their bits", (("clusters.bit_cost", "0.03"),)),
         ("entropy", "reward for even use of labels", (("entropy_weight", "0.1"),)),
     )
     rows = [

@@ -275,6 +275,12 @@ def test_labels_by_cost_are_the_models_own_and_come_back_from_a_file(tmp_path, b
     assert torch.equal(ClusterModel.load(tmp_path / "model.safetensors").assign(blobs), model.assign(blobs))
 
 
+def test_a_price_at_which_one_label_takes_everything_is_refused(blobs):
+    config = ClusterConfig(num_clusters=12, max_dims=4, bit_cost=100.0, init="k-means++")
+    with pytest.raises(InputError, match=r"clusters\.bit_cost is 100: at this price one label takes all features"):
+        drain(fit_clusters(blobs, config, 0))
+
+
 def test_unit_centroids_and_costs_exclude_each_other():
     with pytest.raises(InputError, match=r"spherical and clusters\.bit_cost exclude each other"):
         ClusterConfig(spherical=True, bit_cost=0.1)

@@ -277,7 +277,7 @@ def fit_clusters(
     """Fit a whitening, L2 normalisation and k-means on features (N, D) (PAPER 2.2 steps 3 and 4).
 
     ``noise`` (D, D): what the discriminant projection whitens. Raises InputError when there are fewer features than
-    clusters, or when they are all alike or not finite.
+    clusters, when they are all alike or not finite, and when bits cost so much that one label is left.
     """
     if not torch.isfinite(features).all():
         raise InputError(f"some of the {len(features)} features are NaN or infinite, expected numbers; is the network sound?")
@@ -291,6 +291,9 @@ def fit_clusters(
     centroids = yield from kmeans(points, centroids, config.num_iterations, seed, config.spherical)
     if config.bit_cost:
         centroids = yield from entropy_constrained(points, centroids, config.bit_cost, config.num_iterations)
+        labels = assign(torch.nn.functional.pad(points, (0, 1)), centroids)[0]
+        if config.num_clusters > 1 and (labels == labels[0]).all():
+            raise InputError(f"clusters.bit_cost is {config.bit_cost:g}: at this price one label takes all features; lower it")
         A, b = torch.nn.functional.pad(A, (0, 1)), torch.nn.functional.pad(b, (0, 1))
     return ClusterModel(A.cpu().numpy(), b.cpu().numpy(), centroids.cpu().numpy())
 
