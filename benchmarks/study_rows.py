@@ -70,14 +70,12 @@ def cluster_rows(count: int) -> tuple[RowSpec, ...]:
 def option_rows() -> tuple[RowSpec, ...]:
     """What the paper did not try; each beside FGSN 100."""
     options = (
-        ("spherical", "spherical k-means", (("clusters.spherical", "true"),)),
         ("soft", "soft targets in the other image", (("soft_targets", "other"),)),
         ("reference-only", "changed appearance of the reference only", (("photometric", "reference"),)),
         ("pooled", "features pooled over conditions before clustering", (("pool_conditions", "true"),)),
         ("discriminant", "clusters cut where features hold", (("clusters.projection", "discriminant"),)),
         ("centroids", "classifier from the nearest centroid", (("head", "centroids"),)),
         ("bit-cost", "labels pay for their bits", (("clusters.bit_cost", "0.03"),)),
-        ("entropy", "reward for even use of labels", (("entropy_weight", "0.1"),)),
     )
     rows = [
         RowSpec(name=f"fgsn-100-{name}", title=f"FGSN 100, {title}", changes=changes, control="fgsn-100")

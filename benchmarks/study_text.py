@@ -166,8 +166,11 @@ def _controls(rows: Sequence[tuple[RowSpec, Measured]]) -> str:
             cells.append([row.title, control.title, *differences])
     if not cells:
         return ""
-    title = "## What one option changes\n\nEach row less its control: same start, images, steps and seed, and the same clusters "
-    return f"{title}unless the option is about them.\n\n" + _markdown(["network", "control", *(name for name, *_ in _CONTROL_COLUMNS)], cells)
+    title = (
+        "## What one option changes\n\nEach row less its control: same start, images, steps and seed, and the same clusters "
+    )
+    table = _markdown(["network", "control", *(name for name, *_ in _CONTROL_COLUMNS)], cells)
+    return f"{title}unless the option is about them.\n\n{table}"
 
 
 def _difference(measured: Measured, control: Measured, path: tuple[str, ...], digits: int, scale: float) -> str:

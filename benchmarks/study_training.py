@@ -60,13 +60,12 @@ def study_base() -> FGSNConfig:
     return replace(
         shipped,
         optimization=schedule,
-        clusters=replace(shipped.clusters, spherical=False, projection="pca", max_dims=64, bit_cost=0.0),
+        clusters=replace(shipped.clusters, projection="pca", max_dims=64, bit_cost=0.0),
         max_reference_images=288,
         pool_conditions=False,
         photometric="both",
         soft_targets="none",
         head="fresh",
-        entropy_weight=0.0,
         recluster_every=0,
     )
 

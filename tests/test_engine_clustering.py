@@ -138,17 +138,6 @@ def test_kmeans_agrees_with_faiss_from_the_same_start(blobs):
     assert np.array_equal(assign(points, centroids)[0].numpy(), expected[:, 0])
 
 
-def test_spherical_centroids_have_length_one_and_raise_the_cosine(blobs):
-    points = torch.nn.functional.normalize(blobs, dim=1)
-    start = initial_centroids(points, 5, "random", 1)
-    _, centroids = drain(kmeans(points, start, 20, 0, spherical=True))
-    assert centroids.norm(dim=1).numpy() == pytest.approx(np.ones(5), abs=1e-5)
-    cosine = [float((points @ c.T).max(1).values.mean()) for c in (start, centroids)]
-    assert cosine[1] > cosine[0]
-    direct = torch.stack([points[assign(points, centroids)[0] == k].sum(0) for k in range(5)])
-    assert torch.nn.functional.normalize(direct, dim=1).numpy() == pytest.approx(centroids.numpy(), abs=0.02)
-
-
 def test_soft_shares_fall_with_the_squared_distance(blobs):
     _, model = drain(fit_clusters(blobs, ClusterConfig(num_clusters=6), 0))
     labels, shares = model.nearest(blobs, 3, 0.5)
@@ -279,8 +268,3 @@ def test_a_price_at_which_one_label_takes_everything_is_refused(blobs):
     config = ClusterConfig(num_clusters=12, max_dims=4, bit_cost=100.0, init="k-means++")
     with pytest.raises(InputError, match=r"clusters\.bit_cost is 100: at this price one label takes all features"):
         drain(fit_clusters(blobs, config, 0))
-
-
-def test_unit_centroids_and_costs_exclude_each_other():
-    with pytest.raises(InputError, match=r"spherical and clusters\.bit_cost exclude each other"):
-        ClusterConfig(spherical=True, bit_cost=0.1)

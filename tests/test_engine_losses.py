@@ -104,14 +104,6 @@ def test_validation_losses_are_a_divergence_and_a_distance_with_a_floor():
     assert losses.feature_distances(features, there).tolist() == pytest.approx([9, 0.64 * 4])
 
 
-def test_usage_entropy_is_largest_for_even_use():
-    even = torch.zeros(1, 4, 2, 3)
-    single = torch.zeros(1, 4, 2, 3)
-    single[:, 1] = 50
-    assert float(losses.usage_entropy(even)) == pytest.approx(math.log(4))
-    assert float(losses.usage_entropy(single)) == pytest.approx(0, abs=1e-5)
-
-
 def test_labels_are_resized_with_their_corners_in_place():
     labels = torch.arange(5 * 9).reshape(1, 5, 9)
     assert losses.resize_labels(labels, (2, 3))[0].tolist() == [[0, 4, 8], [36, 40, 44]]

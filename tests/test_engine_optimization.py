@@ -101,9 +101,9 @@ def test_unknown_words_are_refused(wrong):
 
 
 def test_settings_change_by_name_and_come_back_from_their_values():
-    config = changed(changed(FGSNConfig(), "optimization.precision", "bf16"), "clusters.spherical", "true")
+    config = changed(changed(FGSNConfig(), "optimization.precision", "bf16"), "clusters.projection", "discriminant")
     config = changed(changed(config, "reference_fraction", "none"), "temperature", "2")
-    assert (config.optimization.precision, config.clusters.spherical) == ("bf16", True)
+    assert (config.optimization.precision, config.clusters.projection) == ("bf16", "discriminant")
     assert (config.reference_fraction, config.temperature) == (None, 2.0)
     assert asdict(restored(FGSNConfig(), asdict(config))) == asdict(config)
     recipe = ShippedConfig().fgsn

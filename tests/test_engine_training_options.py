@@ -191,7 +191,7 @@ def test_frozen_normalization_inside_the_convolutions_is_the_same_network():
     [
         {"soft_targets": "both"},
         {"hinge_weight": 0.1, "labels": "image"},
-        {"reference_fraction": None, "average": "matches", "entropy_weight": 0.1},
+        {"reference_fraction": None, "average": "matches"},
         {"crops": "random", "photometric": "other", "pool_conditions": True},
     ],
 )

@@ -36,7 +36,6 @@ class ClusterConfig:
     )
     num_iterations: int = setting(20, minimum=1, help="k-means iterations")
     init: str = setting("random", help="random as in faiss; k-means++ wastes fewer clusters where features are few")
-    spherical: bool = setting(False, help="centroids are unit vectors: the features are, so none is favoured for its length")
     bit_cost: float = setting(
         0.0,
         minimum=0,
@@ -45,8 +44,6 @@ class ClusterConfig:
     )
 
     def __post_init__(self) -> None:
-        if self.spherical and self.bit_cost:
-            raise InputError("clusters.spherical and clusters.bit_cost exclude each other, expected one of them")
         if self.init not in INITS:
             raise InputError(f"clusters.init is {self.init!r}, expected one of {', '.join(INITS)}")
         if self.projection not in PROJECTIONS:
@@ -224,19 +221,12 @@ def update_centroids(points: Tensor, labels: Tensor, centroids: Tensor, random: 
     return updated
 
 
-def kmeans(
-    points: Tensor, centroids: Tensor, num_iterations: int, seed: int, spherical: bool = False
-) -> Generator[Progress, None, Tensor]:
-    """Run Lloyd's k-means on points (N, D) from the given centroids (K, D); return centroids (K, D).
-
-    ``spherical``: every mean is scaled to length 1, which maximises the cosine on points of length 1 (Dhillon 2001).
-    """
+def kmeans(points: Tensor, centroids: Tensor, num_iterations: int, seed: int) -> Generator[Progress, None, Tensor]:
+    """Run Lloyd's k-means on points (N, D) from the given centroids (K, D); return centroids (K, D)."""
     random = np.random.default_rng([seed, 1])
     for iteration in range(num_iterations):
         labels, distances = assign(points, centroids)
         centroids = update_centroids(points, labels, centroids, random)
-        if spherical:
-            centroids = torch.nn.functional.normalize(centroids, dim=1)
         inertia = float(distances.mean())
         yield Progress(f"k-means {iteration + 1} of {num_iterations}: {inertia:.4f}", (iteration + 1) / num_iterations)
     return centroids
@@ -288,7 +278,7 @@ def fit_clusters(
     A, b = _whitening(features, config, noise)
     points = torch.nn.functional.normalize(features.float() @ A + b, dim=1)
     centroids = initial_centroids(points, config.num_clusters, config.init, seed)
-    centroids = yield from kmeans(points, centroids, config.num_iterations, seed, config.spherical)
+    centroids = yield from kmeans(points, centroids, config.num_iterations, seed)
     if config.bit_cost:
         centroids = yield from entropy_constrained(points, centroids, config.bit_cost, config.num_iterations)
         labels = assign(torch.nn.functional.pad(points, (0, 1)), centroids)[0]

@@ -73,7 +73,6 @@ class FGSNConfig:
         "centroid, the rule that made the labels, so that learning starts from labels that are right already",
     )
     sharpness: float = setting(10.0, minimum=0.1, help="of the centroids' rule: logits fall by this with distance squared")
-    entropy_weight: float = setting(0.0, minimum=0, help="reward for even use of the clusters, against collapse")
 
     def __post_init__(self) -> None:
         for name, known in CHOICES.items():

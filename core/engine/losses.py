@@ -103,12 +103,6 @@ def feature_distances(features: Tensor, others: Tensor) -> Tensor:
     return (features - others).square().sum(1).clamp(min=0.64 * features.shape[1])
 
 
-def usage_entropy(logits: Tensor) -> Tensor:
-    """Entropy in nats of the label shares mean(softmax(logits)) over the batch; its maximum is log K for even use."""
-    shares = logits.float().softmax(1).mean(dim=(0, 2, 3))
-    return -(shares * shares.clamp(min=1e-12).log()).sum()
-
-
 def segmentation_loss(logits: Tensor, aux_logits: Tensor | None, labels: Tensor, upsample: int = 1) -> Tensor:
     """Supervised CE against class labels (N, H, W), void left out, plus 0.4 times the auxiliary head's CE.
 

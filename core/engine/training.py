@@ -16,7 +16,7 @@ from torch import Tensor
 from core.engine.clustering import ClusterModel, fit_clusters
 from core.engine.dataset import PairData
 from core.engine.fgsn_config import FGSNConfig
-from core.engine.losses import MatchCells, hinge_losses, pair_mean, target_losses, usage_entropy, with_auxiliary
+from core.engine.losses import MatchCells, hinge_losses, pair_mean, target_losses, with_auxiliary
 from core.engine.network import NetworkOutput, PSPNet
 from core.engine.optimization import StepRecord, optimise, step_seed
 from core.engine.pair_batches import PairBatch, draw_pairs, pair_batch
@@ -149,8 +149,6 @@ def fgsn_loss(output: NetworkOutput, batch: PairBatch, config: FGSNConfig) -> tu
         features = [head for head in (output.features, output.aux_features) if head is not None]
         terms = [_hinge_part(head, batch, config) for head in features]
         parts["hinge"] = config.hinge_weight * with_auxiliary(*_both(terms))
-    if config.entropy_weight:
-        parts["entropy"] = -config.entropy_weight * usage_entropy(output.logits)
     return sum(parts.values()), {name: float(part.detach()) for name, part in parts.items()}
 
 
