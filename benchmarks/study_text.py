@@ -166,11 +166,11 @@ def _controls(rows: Sequence[tuple[RowSpec, Measured]]) -> str:
             cells.append([row.title, control.title, *differences])
     if not cells:
         return ""
-    title = (
-        "## What one option changes\n\nEach row less its control: same start, images, steps and seed, and the same clusters "
+    about = (
+        "Each row less its control: same start, images, steps and seed, and the same clusters unless the option is about them."
     )
     table = _markdown(["network", "control", *(name for name, *_ in _CONTROL_COLUMNS)], cells)
-    return f"{title}unless the option is about them.\n\n{table}"
+    return f"## What one option changes\n\n{about}\n\n{table}"
 
 
 def _difference(measured: Measured, control: Measured, path: tuple[str, ...], digits: int, scale: float) -> str:

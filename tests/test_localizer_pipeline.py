@@ -14,7 +14,7 @@ from core.localizer.features import extract_features, quantize_descriptors
 from core.localizer.gsmc import GsmcConfig
 from core.localizer.matching import MatchConfig, match_features
 from core.localizer.pipeline import METHODS, LocalizerConfig, localize, localize_prepared, prepare
-from core.localizer.ransac import RansacConfig
+from core.localizer.ransac import RansacConfig, log10_chance
 from core.records import (
     ImageData,
     LabelMap,
@@ -200,6 +200,18 @@ def test_what_labels_leave_too_few_of_is_explained(scene_map):
     assert "keep their label" in found.result.failure
     assert autopsy.verdict == "few matches"
     assert autopsy.cause == f"labels leave only {found.consistency.keep.sum()} of {len(found.matches)} matches"
+
+
+def test_matches_that_labels_dropped_and_that_agree_are_told(scene_map):
+    known, labels = labelled(scene_map, right=0.6)
+    found = finish(localize(query_of(), known, LocalizerConfig(method="ssmc"), image=texture(), labels=labels))
+    values = {item.name: item.value for item in explain(found, known).evidence}
+    assert values["agreeing"] == (found.result.reproj_errors_px <= 8).sum() > values["inliers"] > 12
+    plain = explain(finish(localize(query_of(), known, image=texture())), known)
+    assert "agreeing" not in {item.name for item in plain.evidence}
+    kept = found.consistency.keep
+    errors = found.result.reproj_errors_px[found.result.inlier_mask]
+    assert values["log10_chance"] == log10_chance(errors, int(kept.sum()), CAMERA)
 
 
 def test_a_localized_query_is_explained_by_its_numbers(scene_map):

@@ -11,7 +11,7 @@ from core.evaluation.recall import outcome
 from core.geometry import Array, Camera, Rigid3d
 from core.localizer.ransac import RansacConfig, log10_chance, reprojection_errors
 from core.localizer.uncertainty import pose_uncertainty
-from core.records import Localization, SceneMap
+from core.records import Localization, LocalizationResult, SceneMap
 
 SEQUENCE = "pfsl"  # as core.localizer.sequence calls itself, which needs torch
 FEW_KEYPOINTS = 100
@@ -70,6 +70,7 @@ class Facts:
     num_matches: int
     num_inliers: int
     num_kept: int | None = None
+    num_agreeing: int | None = None
     image_share: float | None = None
     median_depth_m: float | None = None
     depth_ratio: float | None = None
@@ -125,9 +126,16 @@ def measure(localization: Localization, scene_map: SceneMap) -> Facts:
         num_keypoints=len(localization.features),
         num_matches=len(localization.matches),
         num_inliers=int(result.inlier_mask.sum()),
+        num_agreeing=_num_agreeing(result, max_error),
         num_kept=None if localization.consistency is None else int(localization.consistency.keep.sum()),
         **values,
     )
+
+
+def _num_agreeing(result: LocalizationResult, max_error_px: float) -> int | None:
+    """How many matches agree with the pose, kept or not; None where no more do than the inliers."""
+    num_agreeing = int((result.reproj_errors_px <= max_error_px).sum())
+    return num_agreeing if num_agreeing > result.inlier_mask.sum() else None
 
 
 def hull_share(points2D: Array, width: int, height: int) -> float:
@@ -147,13 +155,14 @@ def _about_inliers(localization: Localization, scene_map: SceneMap, camera: Came
     near, far = np.percentile(depths, [5, 95])
     noise = max(0.5, float(np.sqrt(np.mean(result.reproj_errors_px[result.inlier_mask] ** 2) / 2)))
     position_m, rotation_deg = pose_uncertainty(result.cam_from_world, points3D, camera, noise)
+    num_usable = len(matches) if localization.consistency is None else int(localization.consistency.keep.sum())
     return {
         "image_share": hull_share(matches.points2D[result.inlier_mask], camera.width, camera.height),
         "median_depth_m": float(np.median(depths)),
         "depth_ratio": float(far / near),
         "position_std_m": position_m,
         "rotation_std_deg": rotation_deg,
-        "log10_chance": log10_chance(result.reproj_errors_px[result.inlier_mask], len(matches), camera),
+        "log10_chance": log10_chance(result.reproj_errors_px[result.inlier_mask], num_usable, camera),
     }
 
 
@@ -199,9 +208,6 @@ def _failed(facts: Facts) -> tuple[str, str, str]:
     if facts.num_matches < facts.min_inliers:
         cause = f"{facts.num_keypoints} keypoints, but only {facts.num_matches} resemble a point of the map"
         return "few matches", cause, "raise the ratio, or add reference images from this condition"
-    if facts.num_kept is not None and facts.num_kept < facts.min_inliers:
-        cause = f"labels leave only {facts.num_kept} of {facts.num_matches} matches"
-        return "few matches", cause, "let labels weigh the matches instead of dropping them, or widen their window"
     if facts.failure and facts.failure.startswith("degenerate"):
         return "degenerate", facts.failure, "use an image with more structure around the agreeing points"
     if facts.num_right is not None and facts.num_right < facts.min_inliers:
@@ -209,6 +215,9 @@ def _failed(facts: Facts) -> tuple[str, str, str]:
             f"of {facts.num_matches} matches only {facts.num_right} point at the right place: descriptors do not hold{season}"
         )
         return "wrong matches", cause, "choose matches by their labels, or add reference images from this condition"
+    if facts.num_kept is not None and facts.num_kept < facts.min_inliers:
+        cause = f"labels leave only {facts.num_kept} of {facts.num_matches} matches"
+        return "few matches", cause, "let labels weigh the matches instead of dropping them, or widen their window"
     if facts.num_right is not None:
         cause = f"{facts.num_right} of {facts.num_matches} matches are right, but the search did not find their pose"
         return "missed", cause, "allow more iterations, lower the ratio, or choose matches by their labels"
@@ -283,6 +292,7 @@ def _evidence(facts: Facts) -> tuple[Evidence, ...]:
     )
     sentences = {
         "num_kept": "{:.0f} of them may be used by what their labels say",
+        "num_agreeing": "{:.0f} agree with the pose where those that may not be used are counted too, as its acceptance does",
         "num_labelled": "{:.0f} points of the map have a label",
         "label_evidence": "a visible point's label is e^{:.2f} times as likely here as by chance, in the geometric mean",
         "num_seen": "{:.0f} map points project into the image from the estimated pose",
