@@ -3,7 +3,8 @@ import pytest
 
 from core.geometry import Camera
 from core.world.classes import BUILDING, CLASS_NAMES, ROAD, SKY, TERRAIN, VEGETATION
-from core.world.conditions import CONDITIONS
+from core.world.conditions import CONDITIONS, atmosphere
+from core.world.film import develop
 from core.world.geometry import KINDS, build_world
 from core.world.render import Renderer
 from core.world.traversal import correspondences, plan_traversal, transfer
@@ -146,6 +147,16 @@ def test_transferring_a_pixel_to_its_own_view_changes_nothing(views):
     moved, depth = transfer(view, view, pixels)
     assert np.abs(moved - pixels).max() < 1e-3
     assert np.allclose(depth, view.depth[y, x][::50], rtol=1e-5)
+
+
+def test_a_pixel_darker_than_black_is_black_and_leaves_the_others_as_they_are(poses):
+    air = atmosphere("sun", 1, 0)
+    light = np.full((48, 64, 3), 0.4, np.float32)
+    light[8, 12] = 0.0
+    darker = light.copy()
+    darker[8, 12] = -0.5
+    np.testing.assert_array_equal(develop(darker, air, poses[0]), develop(light, air, poses[0]))
+    assert develop(darker, air, poses[0]).mean() > 50
 
 
 def test_two_at_a_time_give_the_pixels_of_one_by_one():

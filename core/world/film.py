@@ -10,7 +10,11 @@ from core.world.conditions import Atmosphere
 
 
 def develop(light: Array, air: Atmosphere, pose: Rigid3d) -> Array:
-    """Turn light (H, W, 3) into RGB u8; noise and drops depend on the traversal and the pose alone."""
+    """Turn light (H, W, 3) into RGB u8; noise and drops depend on the traversal and the pose alone.
+
+    Textures may shade a pixel a little darker than black: that is black.
+    """
+    light = np.maximum(light, 0)
     rng = np.random.default_rng([air.seed, *np.abs(np.frombuffer(pose.tvec.tobytes(), np.int32)).tolist()])
     light = _glow(light.astype(np.float32)) * _metered(light, air)
     if air.streaks > 0:
