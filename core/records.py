@@ -255,16 +255,36 @@ class PointVisibility:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PointLabels:
-    """Majority label (P,) u16 of each map point and the share of its votes (P,) f32, in one vocabulary (PAPER 3.1)."""
+    """Majority label (P,) u16 of each map point and the share of its votes (P,) f32, in one vocabulary (PAPER 3.1).
+
+    ``views`` (O, 9) u16, beyond the paper: what the image of each of the map's observations says at the keypoint, and
+    around it at ``VIEW_STEPS`` times ``view_step_px``; None where that was not kept. A label may depend on how near the
+    camera is, and a majority forgets it.
+    """
 
     labels: Array
     vote_share: Array
     num_labels: int
     vocabulary: str
+    views: Array | None = None
 
     def __post_init__(self) -> None:
-        _freeze(self, labels=(np.uint16, (None,)), vote_share=(np.float32, (None,)))
+        _freeze(
+            self,
+            labels=(np.uint16, (None,)),
+            vote_share=(np.float32, (None,)),
+            views=(np.uint16, (None, len(VIEW_STEPS))),
+        )
         _same_length(self, "labels", "vote_share")
+
+
+VIEW_STEPS = ((0, 0), (-1, -1), (0, -1), (1, -1), (-1, 0), (1, 0), (-1, 1), (0, 1), (1, 1))
+"""Where ``PointLabels.views`` look, x and y: at the keypoint first, then around it."""
+
+
+def view_step_px(width: int) -> float:
+    """How far apart ``PointLabels.views`` look in an image of this width: what is nearer is much the same surface."""
+    return width / 50
 
 
 @dataclass(frozen=True, slots=True, eq=False)

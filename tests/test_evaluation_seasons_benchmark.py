@@ -42,7 +42,7 @@ def test_no_world_is_of_two_purposes():
     assert len(set(everything)) == len(everything) == 2 * 3 * 12
     assert min(everything) >= 60_000
     assert max(everything) < 900_000
-    assert scene_set(TEST_SEED).seeds_text == "urban 70000 to 70011, suburban 71000 to 71011, park 72000 to 72011"
+    assert scene_set(TEST_SEED).seeds_text == "urban 70100 to 70111, suburban 71100 to 71111, park 72100 to 72111"
 
 
 def test_the_best_setting_of_plain_p3p_is_the_one_that_finds_most_changed_queries(monkeypatch):
@@ -197,7 +197,7 @@ def test_a_quick_run_writes_the_whole_text(toy_worlds, capsys):
         "## Other libraries on the same matches",
         "## Photographs",
     ]
-    assert "test: urban 70000 to 70000; tuning: urban 60000 to 60000" in text
+    assert "test: urban 70100 to 70100; tuning: urban 60000 to 60000" in text
     assert "p3p: 4 settings on the tuning worlds" in text
     assert "| a-100 | " in text.split("## Fitted on the tuning worlds")[1].split("##")[0]
     assert "a-100 has no label statistics" in text

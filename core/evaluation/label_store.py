@@ -61,13 +61,15 @@ class LabelStore:
         stored = stored_labels(scene, self.vocabulary)
         if stored is not None:
             return replace(scene_map, labels=stored)
-        file = self._folder / f"points-{map_digest(scene_map)}.npz"
+        file = self._folder / f"views-{map_digest(scene_map)}.npz"
         found = _read(file)
         if found is None:
             labels = label_map(scene_map, lambda image: self.labels(image)[0])
             found = {"labels": labels.labels, "vote_share": labels.vote_share, "num_labels": np.array(labels.num_labels)}
+            found["views"] = labels.views
             _write(file, found)
-        point_labels = PointLabels(found["labels"], found["vote_share"], int(found["num_labels"]), self.vocabulary)
+        of_points = found["labels"], found["vote_share"], int(found["num_labels"])
+        point_labels = PointLabels(*of_points, self.vocabulary, found["views"])
         return replace(scene_map, labels=point_labels)
 
     def _loaded(self) -> LabelSource:

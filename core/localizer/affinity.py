@@ -17,6 +17,7 @@ import numpy as np
 
 from core.geometry import Array
 from core.localizer.methods import MethodInput, require_labels, stationary_labels
+from core.localizer.view_labels import views_of
 from core.records import Consistency, LabelMap, LabelStatistics, setting
 
 
@@ -37,6 +38,9 @@ class AffinityConfig:
     least: float = setting(0.0, minimum=0.0, maximum=1.0, help="matches that are less likely right than this are dropped")
     weigh_p3p: bool = setting(
         False, help="plain P3P too draws each match as likely as its descriptors say it is right; off: best scores first"
+    )
+    views: bool = setting(
+        True, help="what every view of a point says counts, where the map knows it; off: the majority's label alone"
     )
     agreement: float = setting(0.5, minimum=0.01, maximum=0.999, help="how often a label keeps where no statistics are given")
 
@@ -73,13 +77,22 @@ def log_affinity(given: MethodInput) -> Array:
 def match_log_ratios(given: MethodInput) -> Array:
     """The log-likelihood ratio (M,) f64 of being right to being wrong that labels give each match; -inf without a pixel.
 
-    The counts already hold how often labels are wrong, so that vote share and confidence add nothing unless
-    ``certainty`` asks for them. Raises InputError for labels that are not there or of another vocabulary than the map's.
+    A point of several labels is a mixture of them, each as likely as many of its views say so; the majority's alone, where
+    views are not known or ``views`` is off. The counts already hold how often labels are wrong, so that vote share and
+    confidence add nothing unless ``certainty`` asks for them. Raises InputError for labels that are not there or of another
+    vocabulary than the map's.
     """
     labels, points = require_labels(given)
     finite = np.isfinite(given.matches.points2D).all(axis=1)
     pixels = np.where(finite[:, None], given.matches.points2D, 0)
-    found = log_affinity(given)[points.labels[given.matches.point_ids], labels.at(pixels)].astype(np.float64)
+    ids, seen, affinity = given.matches.point_ids, labels.at(pixels), log_affinity(given)
+    found = affinity[points.labels[ids], seen].astype(np.float64)
+    if given.config.affinity.views and points.views is not None:
+        which, rows = views_of(given.scene_map, ids)
+        ratios = np.exp(affinity[points.views[rows, 0], seen[which]].astype(np.float64))
+        count = np.bincount(which, minlength=len(ids))
+        mean = np.bincount(which, ratios, len(ids)) / np.maximum(count, 1)
+        found = np.where(count > 0, np.log(np.maximum(mean, 1e-12)), found)
     if given.config.affinity.certainty > 0:
         certain = points.vote_share[given.matches.point_ids] * _confidence_at(labels, pixels)
         found *= certain**given.config.affinity.certainty

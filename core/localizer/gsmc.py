@@ -18,6 +18,7 @@ from core.localizer.circle_scores import LabelledCloud, score_circles
 from core.localizer.gravity import map_gravity, near_enough, resolve_prior
 from core.localizer.label_plane import label_plane
 from core.localizer.methods import MethodInput, require_labels, stationary_labels
+from core.localizer.view_labels import labels_by_distance
 from core.records import Consistency, Matches2D3D, setting
 
 _SURE = 3  # standard deviations of a known position
@@ -118,21 +119,22 @@ def _scores(given: MethodInput, soft: bool) -> tuple[Array, Array, Circles]:
     circles = circles_of_matches(
         given.matches, scene_map, visibility, given.query.camera, prior, map_gravity(scene_map), config.distance_slack
     )
-    use = visibility.max_distance > 0
+    views = labels_by_distance(scene_map, config.distance_slack)
     stays = stationary_labels(given)
+    use = np.isfinite(views.points3D).all(axis=1)
     if stays is not None:
-        use &= stays[points.labels]
-    use &= np.isfinite(scene_map.points3D).all(axis=1)
+        use &= stays[views.labels]
     rows = np.flatnonzero(use)
-    rows = rows[near_enough(given.query, scene_map, rows, config.distance_slack)]
+    rows = rows[near_enough(given.query, scene_map, views.point[rows], config.distance_slack)]
+    point = views.point[rows]
     cloud = LabelledCloud(
-        points=scene_map.points3D[rows] @ circles.upright_from_world.T,
-        direction=visibility.direction[rows] @ circles.upright_from_world.T,
-        half_angle=visibility.angle_rad[rows] / 2 + np.radians(config.angle_slack_deg),
-        near=visibility.min_distance[rows] / config.distance_slack,
-        far=visibility.max_distance[rows] * config.distance_slack,
-        labels=points.labels[rows].astype(np.int64),
-        weights=points.vote_share[rows] if certainty else np.ones(len(rows)),
+        points=scene_map.points3D[point] @ circles.upright_from_world.T,
+        direction=visibility.direction[point] @ circles.upright_from_world.T,
+        half_angle=visibility.angle_rad[point] / 2 + np.radians(config.angle_slack_deg),
+        near=views.near[rows],
+        far=views.far[rows],
+        labels=views.labels[rows],
+        weights=points.vote_share[point] if certainty else np.ones(len(rows)),
     )
     plane = label_plane(labels if certainty else replace(labels, confidence=None), given.query.camera)
     scores, visible = score_circles(circles, cloud, plane, values, config.num_angles, config.min_visible, config.device)

@@ -12,12 +12,14 @@ from torch.nn import functional as F
 from core.errors import InputError
 from core.geometry import Array, Camera, Rigid3d
 from core.localizer.label_plane import label_plane
+from core.localizer.view_labels import labels_around
 from core.records import LabelMap, LabelStatistics, SceneMap, setting
 
 _MAX_VOLUME = 32 << 20  # cells of one image's likelihood volume: 128 MB
 _MAX_BLOCK = 1 << 17  # poses x points at once: 512 kB a tensor, which stays near the processor
 _MAX_BLOCK_CUDA = 1 << 23
 _MIN_DEPTH_M = 0.1
+_NOTHING = 1e-20  # a log ratio within the image that says nothing: only beside the image it is 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,12 +39,12 @@ class LikelihoodConfig:
     max_points: int = setting(5000, minimum=100, maximum=1_000_000, help="points looked at for one image, rare labels first")
     min_visible: int = setting(50, minimum=1, maximum=100_000, help="with fewer visible points a pose's likelihood shrinks")
     crowd: float = setting(
-        0.9, minimum=0.0, maximum=1.0, help="it also shrinks with fewer points than this share of the particles sees at most"
+        0.8, minimum=0.0, maximum=1.0, help="it also shrinks with fewer than this share of the points that the best pose sees"
     )
-    cells_across: int = setting(128, minimum=8, maximum=4096, help="labels are gathered in square cells, so many in a row")
+    cells_across: int = setting(256, minimum=8, maximum=4096, help="labels are gathered in square cells, so many in a row")
     blur_cells: float = setting(1.0, minimum=0.0, maximum=20.0, help="how far a label may lie from where its point projects")
     angle_slack_deg: float = setting(
-        5.0, unit="deg", minimum=0.0, maximum=180.0, help="a point counts as visible this far beside the views that saw it"
+        15.0, unit="deg", minimum=0.0, maximum=180.0, help="a point counts as visible this far beside the views that saw it"
     )
     distance_slack: float = setting(
         1.2, minimum=1.0, maximum=10.0, help="a point counts as visible up to this many times the distances of those views"
@@ -51,10 +53,10 @@ class LikelihoodConfig:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelledPoints:
-    """The stationary points of a map that were seen by some image, as P f32 columns on a device.
+    """The stationary places of a map (``labels_around``), as P f32 columns on a device.
 
     ``origin`` (3,) f64 world position that is taken off all coordinates; ``points`` and ``direction`` (P, 3);
-    ``cos_half_angle``, ``near``, ``far`` (P,) with slack; ``labels`` (P,) i64; ``weights`` (P,) the share of votes.
+    ``cos_half_angle``, ``near``, ``far`` (P,) with slack; ``labels`` (P,) i64; ``weights`` (P,).
     """
 
     origin: Array
@@ -91,28 +93,32 @@ def labelled_points(
         raise InputError("the map does not know from where its points were seen; build it again from its images")
     if statistics is not None:
         require_vocabulary(statistics, labels.vocabulary, labels.num_labels)
-    use = np.isfinite(scene_map.points3D).all(axis=1) & (visibility.max_distance > 0)
+    views = labels_around(scene_map, config.distance_slack)
+    use = np.isfinite(views.points3D).all(axis=1)
     if statistics is not None:
-        use &= statistics.stationary[labels.labels]
+        use &= statistics.stationary[views.labels]
     rows = np.flatnonzero(use)
     if not len(rows):
-        raise InputError(f"none of the map's {len(use)} points has a stationary label and was seen by an image")
-    rows = rows[np.argsort(labels.labels[rows], kind="stable")]  # neighbours in memory read neighbouring likelihoods
-    half = np.minimum(visibility.angle_rad[rows] / 2 + np.radians(config.angle_slack_deg), np.pi)
-    origin = scene_map.points3D[rows].mean(axis=0)
+        raise InputError(
+            f"none of the map's {len(scene_map.points3D)} points has a stationary label and was seen by an image"
+        )
+    rows = rows[np.argsort(views.labels[rows], kind="stable")]  # neighbours in memory read neighbouring likelihoods
+    point = views.point[rows]
+    half = np.minimum(visibility.angle_rad[point] / 2 + np.radians(config.angle_slack_deg), np.pi)
+    origin = views.points3D[rows].mean(axis=0)
 
     def column(values: Array, kind: torch.dtype = torch.float32) -> Tensor:
         return torch.as_tensor(np.array(values), device=device).to(kind)
 
     return LabelledPoints(
         origin,
-        column(scene_map.points3D[rows] - origin),
-        column(visibility.direction[rows]),
+        column(views.points3D[rows] - origin),
+        column(visibility.direction[point]),
         column(np.cos(half)),
-        column(visibility.min_distance[rows] / config.distance_slack),
-        column(visibility.max_distance[rows] * config.distance_slack),
-        column(labels.labels[rows].astype(np.int64), torch.int64),
-        column(labels.vote_share[rows]),
+        column(views.near[rows]),
+        column(views.far[rows]),
+        column(views.labels[rows], torch.int64),
+        column(views.weights[rows]),
         labels.num_labels,
         labels.vocabulary,
     )
@@ -148,7 +154,7 @@ def label_probabilities(statistics: LabelStatistics | None, num_labels: int, con
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelVolume:
     """Log-likelihood ratios of one image: ``values`` (U * (height + 2) * (width + 2),) f32, a plane of cells for each of
-    the U point labels in use, with a border of zeros: what lies beside the image says nothing.
+    the U point labels in use, with a border of zeros, that nothing within has: what lies beside the image says nothing.
 
     ``plane_of_label`` (K,) i64; ``camera`` is the pinhole whose pixels the cells of ``cell_px`` divide.
     """
@@ -180,7 +186,9 @@ def label_volume(
     kinds, height, width = histogram.shape
     known = _blurred(histogram, config.blur_cells).reshape(kinds, -1)
     likelihood = torch.addmm((1 - known.sum(dim=0)).clamp_min(0)[None], ratios, known)
-    values = F.pad(likelihood.clamp_min(1e-6).log_().reshape(-1, height, width), (1, 1, 1, 1)).reshape(-1)
+    values = likelihood.clamp_min(1e-6).log_()
+    values.masked_fill_(values == 0, _NOTHING)
+    values = F.pad(values.reshape(-1, height, width), (1, 1, 1, 1)).reshape(-1)
     planes = torch.as_tensor(_ranks(used, len(counts)), device=device)
     return LabelVolume(values, planes, camera, cell, width, height)
 
@@ -244,10 +252,11 @@ def mean_log_ratios(
 ) -> tuple[Array, Array]:
     """Mean log-likelihood ratio (N,) f64 over the points visible from each pose, and how many are visible (N,) i64.
 
-    ``rotations`` (N, 3, 3) cam_from_world, ``centers`` (N, 3) world. Visible is what lies within the distances and
-    angles of the mapping views (PAPER 3.1), wherever it projects; a point outside the image counts as 0. The sum is
-    divided by no fewer points than ``crowd`` of the poses see, nor than ``min_visible``: from the edge of the map a few
-    points that happen to fit would otherwise beat the whole street. Memory is bounded.
+    ``rotations`` (N, 3, 3) cam_from_world, ``centers`` (N, 3) world. Visible is what projects into the image from within
+    the distances and angles of the mapping views (PAPER 3.1). What is beside the image does not count: were it 0, a step
+    back would win, because it brings more points in. The sum is divided by no less than ``crowd`` of what the best pose
+    sees, nor than ``min_visible`` points: from the edge of the map a few points that happen to fit would otherwise beat the
+    whole street. Memory is bounded.
     """
     middle = centers.mean(axis=0)
     world = points.points.double() - torch.as_tensor(middle - points.origin, device=points.points.device)
@@ -255,8 +264,6 @@ def mean_log_ratios(
     poses = torch.as_tensor(_projections(volume, rotations, centers - middle), device=world.device, dtype=torch.float32)
     total, weight, count = torch.zeros(3, len(centers), device=world.device)
     certain = _surely_visible(points, homogeneous[:, :3], float(np.linalg.norm(centers - middle, axis=1).max()))
-    weight += points.weights[certain].sum()
-    count += certain.sum()
     block = _Block(poses, volume, _MAX_BLOCK if world.device.type == "cpu" else _MAX_BLOCK_CUDA)
     for rows, sure in ((certain, True), (~certain, False)):
         chosen, places = points.part(rows), homogeneous[rows]
@@ -267,11 +274,12 @@ def mean_log_ratios(
             values = block.looked_up(place, some.labels)
             if visible is not None:
                 values.mul_(visible)
-                weight.addmv_(visible.T, some.weights)
-                count.addmv_(visible.T, torch.ones_like(some.weights))
             total.addmv_(values.T, some.weights)
+            inside = values.ne(0).float()
+            weight.addmv_(inside.T, some.weights)
+            count.addmv_(inside.T, torch.ones_like(some.weights))
     total, weight, count = (column.double().cpu().numpy() for column in (total, weight, count))
-    least = max(float(np.quantile(weight, config.crowd)), config.min_visible * float(points.weights.mean()), 1e-6)
+    least = max(config.crowd * float(weight.max()), config.min_visible * float(points.weights.mean()), 1e-6)
     return total / np.maximum(weight, least), count.astype(np.int64)
 
 

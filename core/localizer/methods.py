@@ -47,6 +47,11 @@ def require_labels(given: MethodInput) -> tuple[LabelMap, PointLabels]:
         raise InputError(
             f"{given.query.path}: the map has {len(given.scene_map.points3D)} points, but labels for {len(points.labels)}"
         )
+    if points.views is not None and len(points.views) != len(given.scene_map.observations.point):
+        raise InputError(
+            f"{given.query.path}: the map has {len(given.scene_map.observations.point)} observations, but labels for "
+            f"{len(points.views)}; label the map again with `label`"
+        )
     return query, points
 
 

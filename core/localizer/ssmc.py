@@ -8,6 +8,7 @@ import numpy as np
 
 from core.geometry import Array
 from core.localizer.methods import MethodInput, require_labels, stationary_labels
+from core.localizer.view_labels import views_of
 from core.records import Consistency, LabelMap, setting
 
 
@@ -19,6 +20,10 @@ class SsmcConfig:
     count_all: bool = setting(
         False, help="matches of other labels are never drawn, but count where they agree; off: they are dropped for good"
     )
+    any_view: bool = setting(
+        False,
+        help="the label that any view of the point bears will do, where the map knows it; off: the majority's, as in the paper",
+    )
 
 
 def ssmc(given: MethodInput) -> Consistency:
@@ -28,14 +33,22 @@ def ssmc(given: MethodInput) -> Consistency:
     that bears one is not of the map's lasting part: such matches are dropped. With ``count_all`` labels decide which
     matches propose poses, and all matches which pose is best: a keypoint on the border of two things loses its label with
     the smallest change of view, and half of the right matches, dropped for good, are missed when the pose is refined.
+    With ``any_view`` the pixel may also have the label that any image of the map gives the point: labels change with the
+    distance, and more so than with the seasons.
     Raises InputError for labels that are not there or of another vocabulary than the map's.
     """
     labels, points = require_labels(given)
     stationary = stationary_labels(given)
-    expected = points.labels[given.matches.point_ids].astype(np.int64)
-    keep = labels_near(labels, given.matches.points2D, expected, given.config.ssmc.window_px)
+    ids, pixels = given.matches.point_ids, given.matches.points2D
+    which, expected = np.arange(len(ids)), points.labels[ids].astype(np.int64)
+    if given.config.ssmc.any_view and points.views is not None:
+        views, rows = views_of(given.scene_map, ids)
+        which = np.concatenate([which, views])
+        expected = np.concatenate([expected, points.views[rows, 0].astype(np.int64)])
+    found = labels_near(labels, pixels[which], expected, given.config.ssmc.window_px)
     if stationary is not None:
-        keep &= stationary[expected]
+        found &= stationary[expected]
+    keep = np.bincount(which[found], minlength=len(ids)) > 0
     if given.config.ssmc.count_all:
         return Consistency(np.ones(len(keep), bool), keep.astype(np.float32))
     return Consistency(keep)

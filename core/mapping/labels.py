@@ -10,7 +10,7 @@ import numpy as np
 
 from core.geometry import Array
 from core.images import read_image
-from core.records import ImageData, LabelMap, PointLabels, Progress, SceneMap
+from core.records import VIEW_STEPS, ImageData, LabelMap, PointLabels, Progress, SceneMap, view_step_px
 from core.scene.colmap import rows_by_image
 from core.steps import finish
 
@@ -37,11 +37,12 @@ def label_map_steps(
     """Give every map point the label that most of its observations have; return PointLabels.
 
     ``labels``: a function of a map image, or the label maps in the order of the map's images. A keypoint reads the
-    nearest pixel; ties go to the lowest label; a point that no image sees gets label 0 with vote share 0.
+    nearest pixel; ties go to the lowest label; a point that no image sees gets label 0 with vote share 0. What every
+    image said is kept beside the majority (``PointLabels.views``).
     Raises ValueError when the label maps are of different vocabularies or there is none.
     """
     observations = scene_map.observations
-    votes = np.zeros(len(observations.point), np.int64)
+    views = np.zeros((len(observations.point), len(VIEW_STEPS)), np.uint16)
     maps = map(labels, scene_map.images) if callable(labels) else iter(labels)
     rows = rows_by_image(observations, len(scene_map.images))
     kind: tuple[str, int] | None = None
@@ -51,11 +52,13 @@ def label_map_steps(
         if found is None or kind not in (None, (found.vocabulary, found.num_labels)):
             raise ValueError(f"{image.name}: expected a label map of vocabulary {kind}, got {found and found.vocabulary}")
         kind = found.vocabulary, found.num_labels
-        votes[of_image] = found.at(observations.points2D[of_image])
+        step_px = view_step_px(found.labels.shape[1])
+        for column, step in enumerate(VIEW_STEPS):
+            views[of_image, column] = found.at(observations.points2D[of_image] + step_px * np.array(step))
     if kind is None:
         raise ValueError("the map has no images to take labels from")
-    winner, share = majority(observations.point, votes, len(scene_map.points3D))
-    return PointLabels(winner, share, kind[1], kind[0])
+    winner, share = majority(observations.point, views[:, 0].astype(np.int64), len(scene_map.points3D))
+    return PointLabels(winner, share, kind[1], kind[0], views)
 
 
 def majority(point: Array, votes: Array, num_points: int) -> tuple[Array, Array]:

@@ -79,7 +79,7 @@ def load_labels(path: str | Path, vocabulary: str) -> PointLabels | None:
         return load_added_labels(path, vocabulary)
     with _open(path / MAP_FILE) as file:
         group = _label_groups(file).get(vocabulary) if _belongs(file, path) else None
-        return None if group is None else _labels_of(group, len(file["points3D"]))
+        return None if group is None else _labels_of(group, len(file["points3D"]), len(file["observations/point"]))
 
 
 def load_map(path: str | Path, preferred: str = "", image_root: Path | None = None) -> SceneMap:
@@ -201,6 +201,8 @@ def _write_labels(file: h5py.File, labels: PointLabels) -> None:
     packed = _PACKED if labels.labels.size else {}
     group.create_dataset("labels", data=labels.labels, **packed)
     group.create_dataset("vote_share", data=labels.vote_share, **packed)
+    if labels.views is not None:
+        group.create_dataset("views", data=labels.views, **(_PACKED if labels.views.size else {}))
 
 
 def _read(file: h5py.File, image_root: Path, preferred: str) -> SceneMap:
@@ -259,7 +261,7 @@ def _read_visibility(file: h5py.File) -> PointVisibility | None:
 def _read_labels(file: h5py.File, preferred: str) -> PointLabels | None:
     stored = _label_groups(file)
     group = stored.get(preferred, next(iter(stored.values()), None))
-    return None if group is None else _labels_of(group, len(file["points3D"]))
+    return None if group is None else _labels_of(group, len(file["points3D"]), len(file["observations/point"]))
 
 
 def _label_groups(file: h5py.File) -> dict[str, h5py.Group]:
@@ -268,13 +270,19 @@ def _label_groups(file: h5py.File) -> dict[str, h5py.Group]:
     return {str(group.attrs["vocabulary"]): group for _, group in groups}
 
 
-def _labels_of(group: h5py.Group, num_points: int) -> PointLabels:
-    """The labels of one vocabulary. Raises ValueError where they are not one for each point, or not of the vocabulary."""
+def _labels_of(group: h5py.Group, num_points: int, num_observations: int) -> PointLabels:
+    """The labels of one vocabulary.
+
+    Raises ValueError where they are not one for each point and observation, or not of the vocabulary.
+    """
     attrs = group.attrs
     labels, shares = whole_array(group["labels"]), whole_array(group["vote_share"])
-    found = PointLabels(labels, shares, int(attrs["num_labels"]), str(attrs["vocabulary"]))
+    views = whole_array(group["views"]) if "views" in group else None
+    found = PointLabels(labels, shares, int(attrs["num_labels"]), str(attrs["vocabulary"]), views)
     if len(found.labels) != num_points or (num_points and int(found.labels.max()) >= found.num_labels):
         raise ValueError(f"{len(found.labels)} labels for {num_points} points, or some of them not below {found.num_labels}")
+    if views is not None and (len(views) != num_observations or int(views.max(initial=0)) >= found.num_labels):
+        raise ValueError(f"labels of {len(views)} views for {num_observations}, or some of them not below {found.num_labels}")
     return found
 
 

@@ -27,7 +27,10 @@ def added_labels_path(folder: Path, vocabulary: str) -> Path:
 def save_added_labels(folder: str | Path, labels: PointLabels) -> None:
     """Write the labels of a map's points, or replace them; the file changes whole or not at all. Raises InputError."""
     facts = {"vocabulary": labels.vocabulary, "num_labels": labels.num_labels, "model": _model_sizes(Path(folder))}
-    content = save({"labels": labels.labels, "vote_share": labels.vote_share}, {FORMAT: json.dumps(facts)})
+    arrays = {"labels": labels.labels, "vote_share": labels.vote_share}
+    if labels.views is not None:
+        arrays["views"] = labels.views
+    content = save(arrays, {FORMAT: json.dumps(facts)})
     write_atomic(added_labels_path(Path(folder), labels.vocabulary), lambda temporary: Path(temporary).write_bytes(content))
 
 
@@ -40,9 +43,11 @@ def load_added_labels(folder: str | Path, vocabulary: str) -> PointLabels | None
         with safe_open(path, framework="numpy") as file:
             facts = json.loads((file.metadata() or {})[FORMAT])
             labels, share = file.get_tensor("labels"), file.get_tensor("vote_share")
-        found = PointLabels(labels, share, int(facts["num_labels"]), str(facts["vocabulary"]))
-        if len(labels) and int(labels.max()) >= found.num_labels:
-            raise ValueError(f"label {int(labels.max())} of {found.num_labels}")
+            views = file.get_tensor("views") if "views" in file.keys() else None  # noqa: SIM118
+        found = PointLabels(labels, share, int(facts["num_labels"]), str(facts["vocabulary"]), views)
+        highest = max(int(part.max(initial=0)) for part in (labels, views) if part is not None)
+        if highest >= found.num_labels:
+            raise ValueError(f"label {highest} of {found.num_labels}")
         fits = found.vocabulary == vocabulary and facts["model"] == _model_sizes(Path(folder))
     except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
         raise SceneError(f"{path}: not a file of point labels ({error}), expected one that `label` wrote") from error
