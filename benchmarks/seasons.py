@@ -28,7 +28,7 @@ from benchmarks.seasons_fit import BY_DESCRIPTORS, Fitted, best_tempering, fits_
 from benchmarks.seasons_real import write_real_scenes
 from benchmarks.seasons_scenes import AIMS, DIFFICULTIES, FRAME_SPACING_M, TEST_SEED, TUNING_SEED, SceneSet, write_scenes
 from benchmarks.seasons_solvers import poselib_p3p, pycolmap_p3p
-from benchmarks.seasons_table import LAX, STRICT, WEIGHTED, Study, seasons_text
+from benchmarks.seasons_table import LAX, MAJORITY, STRICT, WEIGHTED, Study, seasons_text
 from core.evaluation.job import Job, Labelling, Variant
 from core.evaluation.results import write_text
 from core.evaluation.rows import QueryRow
@@ -36,6 +36,7 @@ from core.evaluation.runner import Evaluation, Workers, evaluate
 from core.evaluation.summary import CHANGED, rows_by_kind, table_text
 from core.localizer.gravity import PriorConfig
 from core.localizer.gsmc import GsmcConfig
+from core.localizer.matching import MatchConfig
 from core.localizer.pipeline import LocalizerConfig
 from core.records import Progress
 from core.steps import finish
@@ -160,9 +161,12 @@ def run(plan: Plan, labellings: tuple[Labelling, ...]) -> Generator[Progress, No
     plain, *best = (ranking[0].setting.config() for ranking in rankings.values())
     semantic = dict(zip(names, best))
     fitted = yield from fit(plan, tuning_paths, semantic, labellings)
+    drawn = yield from tune_drawn(plan, tuning_paths, fitted, labellings)
+    rankings |= {f"ssmc-soft {name}" if name else WEIGHTED: ranking for name, ranking in drawn.items()}
+    soft = {n: tuning.drawn_config(r[0].setting, fitted.fits[n].config, n) for n, r in drawn.items()}
     test_paths = yield from _districts(plan, plan.test)
     strict = {name: tuning.ranked(tried.rows, plan.quick, name, tuning.PAPER)[0].setting.config("ssmc") for name in names}
-    methods = method_variants(plain, semantic, labellings, fitted, strict)
+    methods = method_variants(plain, semantic, soft, labellings, fitted, strict)
     beside = () if plan.lines == "claim" else lax_variants(methods) + outside_variants(plain)
     methods = claimed(methods, labellings) if plan.lines == "claim" else methods
     test_job = job(plan, test_paths, methods + beside, labellings)
@@ -195,20 +199,26 @@ def _districts(plan: Plan, scenes: SceneSet) -> Generator[Progress, None, tuple[
 def fit(
     plan: Plan, scenes: tuple[Path, ...], semantic: Mapping[str, LocalizerConfig], labellings: tuple[Labelling, ...]
 ) -> Generator[Progress, None, Fitted]:
-    """Fit what soft labels need on the tuning worlds alone, with the matches as they are tuned for each network."""
-    fits = {}
-    for labelling in labellings:
-        own = job(plan, scenes, (), (labelling,))
-        fits |= yield from fits_of(own, semantic[labelling.name], plan.work / "fit")
-        if labelling is fine(labellings):
-            by_descriptors = fits[BY_DESCRIPTORS]
-    fits[BY_DESCRIPTORS] = by_descriptors
+    """Fit what soft labels need on the tuning worlds alone, to every keypoint's match."""
+    every = LocalizerConfig(matching=MatchConfig(ratio=1.0))
+    fits = yield from fits_of(job(plan, scenes, (), labellings), every, plan.work / "fit")
     if plan.lines == "claim":
         return Fitted(fits, GsmcConfig().tempering, {})
     labels = fine(labellings).name
     variants = tempering_variants(few_matches(semantic[labels]), labels, fits[labels].config, plan.quick)
     found = yield from evaluate(job(plan, scenes, variants, labellings), plan.work / "tempering", plan.workers)
     return Fitted(fits, *best_tempering(found.rows))
+
+
+def tune_drawn(
+    plan: Plan, scenes: tuple[Path, ...], fitted: Fitted, labellings: tuple[Labelling, ...]
+) -> Generator[Progress, None, dict[str, list[tuning.Tried]]]:
+    """Rank the settings of matches drawn by soft labels, by network, and of those drawn by descriptors alone, under ""."""
+    affinities = {name: one.config for name, one in fitted.fits.items()}
+    variants = tuning.drawn_variants(affinities, plan.quick)
+    tried = yield from evaluate(job(plan, scenes, variants, labellings), plan.work / "tuning-drawn", plan.workers)
+    settings = tuning.drawn_settings(plan.quick)
+    return {name: tuning.ranked_among(tried.rows, settings, name) for name in affinities}
 
 
 def fine(labellings: Sequence[Labelling]) -> Labelling:
@@ -261,41 +271,44 @@ def job(plan: Plan, scenes: tuple[Path, ...], variants: tuple[Variant, ...], lab
 def method_variants(
     plain: LocalizerConfig,
     semantic: Mapping[str, LocalizerConfig],
+    soft: Mapping[str, LocalizerConfig],
     labellings: Sequence[Labelling],
     fitted: Fitted,
     strict: Mapping[str, LocalizerConfig],
 ) -> tuple[Variant, ...]:
-    """Plain P3P as tuned, and every method with every network as SSMC was tuned and the soft labels were fitted.
+    """Plain P3P as tuned, and every method with every network as SSMC and the soft labels were tuned and fitted.
 
     ``WEIGHTED`` draws by descriptors in the same RANSAC as the methods that draw by labels too: only what they find beyond
-    it is owed to labels. ``strict``: the best settings of SSMC that drop as the paper does. GSMC takes seconds a query:
-    it runs with the fine network alone, on matches of the usual ratio. Sequences begin without being told where, and also
-    where a GPS-like position puts them.
+    it is owed to labels. ``MAJORITY`` knows one label a point, as the paper does. ``strict``: the best settings of SSMC that
+    drop as the paper does. GSMC takes seconds a query: it runs with the fine network alone, on matches of the usual ratio.
+    Sequences begin without being told where, and also where a GPS-like position puts them.
     """
     chosen, same = fine(labellings).name, replace(semantic[fine(labellings).name], method=plain.method)
-    weighted = replace(fitted.fits[BY_DESCRIPTORS].config, weigh_p3p=True)
     made = [Variant("p3p", plain)]
     if same.matching != plain.matching or same.ransac != plain.ransac:
         made.append(Variant("p3p, set as SSMC", same))
-    made.append(Variant(WEIGHTED, replace(same, affinity=weighted)))
+    made.append(Variant(WEIGHTED, soft[BY_DESCRIPTORS]))
     made += [Variant(STRICT, strict[labelling.name], labelling.name) for labelling in labellings]
     for method, labelling in product(LABEL_METHODS, labellings):
         config = replace(fitted.config(semantic[labelling.name], labelling.name), method=method)
-        if not method.startswith("gsmc"):
+        if method == "ssmc-soft":
+            made.append(Variant(method, soft[labelling.name], labelling.name))
+        elif not method.startswith("gsmc"):
             made.append(Variant(method, config, labelling.name))
         elif labelling.name == chosen:
             made.append(Variant(method, few_matches(config), chosen))
+    one_label = replace(soft[chosen], affinity=replace(soft[chosen].affinity, views=False))
+    made.append(Variant(MAJORITY, one_label, chosen))
     made += [replace(variant, name=START_KNOWN, start_error_m=GPS_ERROR_M) for variant in made if variant.is_sequence]
     return tuple(made)
 
 
 def claimed(methods: Sequence[Variant], labellings: Sequence[Labelling]) -> tuple[Variant, ...]:
-    """What the claim puts in order: P3P, SSMC with all labels, its soft form with all but the coarse ones, all else with the
-    fine ones. gsmc-soft takes seconds a query and is none of the claim's.
+    """What the claim puts in order: P3P, SSMC and its soft form with all labels, all else with the fine ones. gsmc-soft
+    takes seconds a query and is none of the claim's.
     """
-    lines = {"p3p", WEIGHTED, *(f"ssmc/{labelling.name}" for labelling in labellings)}
-    lines |= {f"ssmc-soft/{labelling.name}" for labelling in labellings[1:]}
-    lines |= {f"{name}/{fine(labellings).name}" for name in ("gsmc", "pfsl", START_KNOWN)}
+    lines = {"p3p", WEIGHTED, *(f"{name}/{labelling.name}" for name in ("ssmc", "ssmc-soft") for labelling in labellings)}
+    lines |= {f"{name}/{fine(labellings).name}" for name in (MAJORITY, "gsmc", "pfsl", START_KNOWN)}
     return tuple(variant for variant in methods if variant.id in lines)
 
 

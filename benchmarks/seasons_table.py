@@ -21,6 +21,7 @@ from core.sequences import OdometryNoise
 OUTSIDE = ("PoseLib", "pycolmap")
 WEIGHTED = "p3p, drawn by descriptors"
 STRICT = "ssmc, as strict as the paper"
+MAJORITY = "ssmc-soft, majority's labels"
 LAX = ", no ratio test"
 _NUM_RIGHT = (0, 5, 10, 20, 40)
 _SENSITIVITY = "gsmc, oracle"
@@ -93,7 +94,8 @@ def _tuning_table(name: str, ranking: Sequence[Tried]) -> str:
     best = ranking[0].setting.name
     shown = list(ranking[:5]) + [one for one in ranking[-1:] if one not in ranking[:5]]
     body = [[one.setting.name, *(f"{share:.1f}" for share in one.recall)] for one in shown]
-    what = "plain P3P and the other libraries" if name == "p3p" else "everything that uses these labels"
+    whole = {"p3p": "plain P3P and the other libraries", WEIGHTED: "this line"}
+    what = whole.get(name, "soft labels" if name.startswith("ssmc-soft") else "SSMC and GSMC")
     words = (
         f"{name}: {len(ranking)} settings on the tuning worlds, changed conditions, mean over kinds. Taken below for {what}: "
         f"{best}. First five and the worst:"
@@ -178,8 +180,7 @@ def claims(num_labels: Mapping[str, int]) -> list[tuple[str, str]]:
         return []
     coarse, fine = names[0], names[min(1, len(names) - 1)]
     pairs = [("p3p", f"ssmc {coarse}")]
-    if fine != coarse:
-        pairs.append((f"ssmc {coarse}", f"ssmc {fine}"))
+    pairs += [(f"ssmc {coarse}", f"ssmc {name}") for name in names[1:]]
     pairs += [("p3p", f"{STRICT} {coarse}"), ("p3p", f"{STRICT} {fine}"), (f"{STRICT} {coarse}", f"{STRICT} {fine}")]
     pairs += [("p3p", WEIGHTED), (WEIGHTED, f"ssmc {fine}"), (WEIGHTED, f"ssmc-soft {fine}")]
     pairs += [
@@ -189,7 +190,9 @@ def claims(num_labels: Mapping[str, int]) -> list[tuple[str, str]]:
         (f"ssmc {fine}", f"gsmc {fine}"),
     ]
     pairs += [(f"gsmc {fine}", f"gsmc-soft {fine}"), (f"ssmc-soft {fine}", f"pfsl {fine}")]
-    pairs += [(f"ssmc-soft {fine}", f"ssmc-soft {name}") for name in names[2:]]
+    pairs += [(f"ssmc {name}", f"ssmc-soft {name}") for name in names[2:]]
+    pairs += [(f"{MAJORITY} {fine}", f"ssmc-soft {fine}")]
+    pairs += [(f"ssmc-soft {fine}", f"ssmc-soft {name}") for name in (coarse, *names[2:])]
     pairs += [(f"p3p, uniform{LAX}", f"ssmc{LAX} {coarse}"), (f"p3p, uniform{LAX}", f"ssmc{LAX} {fine}")]
     pairs += [(f"p3p{LAX}", f"ssmc{LAX} {fine}"), (f"ssmc{LAX} {coarse}", f"ssmc{LAX} {fine}")]
     pairs += [(f"p3p{LAX}", f"ssmc-soft{LAX} {fine}"), (f"ssmc-soft{LAX} {coarse}", f"ssmc-soft{LAX} {fine}")]

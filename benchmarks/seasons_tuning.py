@@ -1,18 +1,19 @@
 """Make plain P3P RANSAC as good as it gets before anything is compared with it, on other worlds than the test's.
 
-SSMC is tuned on the same worlds with every network: fewer settings of RANSAC, times the ways to be strict about labels; its
-best setting is that of all methods with this network.
+SSMC is tuned on the same worlds with every network: fewer settings of RANSAC, times the ways to be strict about labels. Soft
+labels are tuned in their ratio, and so are matches drawn by descriptors alone, with what was fitted to their matches.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
 from core.evaluation.job import Variant
 from core.evaluation.rows import QueryRow
 from core.evaluation.summary import CHANGED, rows_by_kind
+from core.localizer.affinity import AffinityConfig
 from core.localizer.matching import MatchConfig
 from core.localizer.pipeline import LocalizerConfig
 from core.localizer.ransac import RansacConfig
@@ -34,10 +35,12 @@ class Strictness:
     window_px: int = 1
     keep_moving: bool = False
     count_all: bool = False
+    any_view: bool = False
 
     @property
     def name(self) -> str:
-        said = [f"label within {self.window_px} px"] if self.window_px > 1 else []
+        said = ["any view's label"] if self.any_view else []
+        said += [f"within {self.window_px} px"] if self.window_px > 1 else []
         said += ["labels that move too"] if self.keep_moving else []
         said += ["all count"] if self.count_all else []
         return ", ".join(said)
@@ -45,7 +48,13 @@ class Strictness:
 
 PAPER = Strictness()
 """PAPER 3.3: exactly there, stationary labels only, all others dropped for good."""
-WAYS = (PAPER, *(Strictness(9, *way) for way in product((False, True), repeat=2)), Strictness(1, True, True))
+PLACES = ((9, False), (1, True), (9, True))
+WAYS = (
+    PAPER,
+    *(Strictness(px, False, count_all, any_view) for (px, any_view), count_all in product(PLACES, (False, True))),
+    Strictness(9, True, True),
+    Strictness(9, True, True, True),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +75,14 @@ class Setting:
         ransac = RansacConfig(
             max_error_px=self.max_error_px, min_inliers=self.min_inliers, progressive=self.progressive, max_iterations=10_000
         )
-        ssmc = SsmcConfig(window_px=self.strictness.window_px, count_all=self.strictness.count_all)
+        way = self.strictness
+        ssmc = SsmcConfig(window_px=way.window_px, count_all=way.count_all, any_view=way.any_view)
         return LocalizerConfig(
             matching=MatchConfig(ratio=self.ratio),
             ransac=ransac,
             ssmc=ssmc,
             method=method,
-            keep_moving=self.strictness.keep_moving,
+            keep_moving=way.keep_moving,
         )
 
 
@@ -90,9 +100,24 @@ def variants(quick: bool = False, labels: Sequence[str] = ()) -> tuple[Variant, 
     return (*plain, *semantic)
 
 
-def as_in_the_paper(config: LocalizerConfig) -> LocalizerConfig:
-    """The same settings with labels as strict as in the paper."""
-    return replace(config, ssmc=SsmcConfig(), keep_moving=False)
+def drawn_settings(quick: bool = False) -> tuple[Setting, ...]:
+    """What is tried where matches are drawn as likely as they are right: RANSAC as SSMC has it, at every ratio."""
+    return tuple(Setting(*values) for values in product(*(QUICK_GRID if quick else LABEL_GRID)))
+
+
+def drawn_config(setting: Setting, affinity: AffinityConfig, labels: str) -> LocalizerConfig:
+    """Matches drawn by soft labels, or, where ``labels`` names no network, by descriptors alone."""
+    config = setting.config("ssmc-soft" if labels else "p3p")
+    return replace(config, affinity=affinity if labels else replace(affinity, weigh_p3p=True))
+
+
+def drawn_variants(affinities: Mapping[str, AffinityConfig], quick: bool = False) -> tuple[Variant, ...]:
+    """Every setting with what was fitted for each network, and for "", without one."""
+    return tuple(
+        Variant(setting.name, drawn_config(setting, affinity, labels), labels)
+        for labels, affinity in affinities.items()
+        for setting in drawn_settings(quick)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,18 +131,20 @@ class Tried:
 def ranked(
     rows: Sequence[QueryRow], quick: bool = False, labels: str = "", strictness: Strictness | None = None
 ) -> list[Tried]:
-    """All settings of plain P3P, or of SSMC with a network, best first: by recall at (0.5 m, 5 deg), then (0.25 m, 2 deg).
+    """All settings of plain P3P, or of SSMC with a network, best first; ``strictness``: only those that are so strict."""
+    tried = (setting for setting in settings(quick, labels) if strictness in (None, setting.strictness))
+    return ranked_among(rows, tried, labels)
 
-    ``strictness``: only the settings that are so strict.
-    """
+
+def ranked_among(rows: Sequence[QueryRow], among: Iterable[Setting], labels: str = "") -> list[Tried]:
+    """Settings with a network, best first: by recall at (0.5 m, 5 deg), then (0.25 m, 2 deg)."""
     pooled = [row for row in rows_by_kind(rows) if row.labels == labels]
     table = [row for row in pooled if row.condition == CHANGED] or pooled
     found: dict[str, list[tuple[float, float, float]]] = {}
     for row in table:
         found.setdefault(row.method, []).append(row.recall)
     tried = []
-    for setting in settings(quick, labels):
-        if strictness in (None, setting.strictness):
-            own = found.get(setting.name, [])
-            tried.append(Tried(setting, tuple(sum(recall[k] for recall in own) / max(1, len(own)) for k in range(3))))
+    for setting in among:
+        own = found.get(setting.name, [])
+        tried.append(Tried(setting, tuple(sum(recall[k] for recall in own) / max(1, len(own)) for k in range(3))))
     return sorted(tried, key=lambda one: (-one.recall[1], -one.recall[0]))

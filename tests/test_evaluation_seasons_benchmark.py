@@ -11,7 +11,7 @@ from benchmarks import seasons, seasons_real
 from benchmarks import seasons_tuning as tuning
 from benchmarks.seasons_fit import BY_DESCRIPTORS, Fitted, best_tempering, tempering_name
 from benchmarks.seasons_scenes import AIMS, DIFFICULTIES, TEST_SEED, TUNING_SEED, Difficulty, SceneSet
-from benchmarks.seasons_table import STRICT
+from benchmarks.seasons_table import MAJORITY, STRICT
 from core.evaluation.job import Labelling
 from core.geometry import Camera
 from core.images import write_image
@@ -55,7 +55,7 @@ def test_the_best_setting_of_plain_p3p_is_the_one_that_finds_most_changed_querie
     assert (best.setting.name, best.recall) == (names[2], (0, 100, 100))
     assert all(one.recall == (0, 0, 0) for one in others)
     assert best.setting.config().matching.ratio == best.setting.ratio == 0.9
-    assert (len(list(tuning.settings())), len(list(tuning.settings(labels="a")))) == (20, 24)
+    assert (len(list(tuning.settings())), len(list(tuning.settings(labels="a")))) == (20, 36)
 
 
 def test_ssmc_is_tuned_in_how_strict_it_is_and_the_papers_rule_is_ranked_alone():
@@ -63,32 +63,52 @@ def test_ssmc_is_tuned_in_how_strict_it_is_and_the_papers_rule_is_ranked_alone()
 
     settings = list(tuning.settings(labels="a"))
     assert {setting.strictness for setting in settings} == set(tuning.WAYS)
-    lax = next(setting for setting in settings if setting.strictness == tuning.Strictness(9, True, True))
+    lax = next(setting for setting in settings if setting.strictness == tuning.Strictness(9, True, True, True))
     config = lax.config("ssmc")
-    assert (config.ssmc.window_px, config.ssmc.count_all, config.keep_moving) == (9, True, True)
+    assert (config.ssmc.window_px, config.ssmc.count_all, config.ssmc.any_view, config.keep_moving) == (9, True, True, True)
     rows = [row("snow/0.jpg", (0.4, 1.0) if one is lax else None, method=one.name, labels="a") for one in settings]
     assert tuning.ranked(rows, labels="a")[0].setting == lax
     assert {one.setting.strictness for one in tuning.ranked(rows, labels="a", strictness=tuning.PAPER)} == {tuning.PAPER}
-    assert lax.name == "ratio 0.85, 8 px, 4 inliers, PROSAC, label within 9 px, labels that move too, all count"
+    assert lax.name == "ratio 0.85, 8 px, 4 inliers, PROSAC, any view's label, within 9 px, labels that move too, all count"
+
+
+def soft_configs(ratio):
+    setting = tuning.Setting(ratio, 8.0, 4, True)
+    return {name: tuning.drawn_config(setting, fit.config, name) for name, fit in FITTED.fits.items()}
+
+
+def test_matches_drawn_by_how_likely_they_are_right_are_tuned_by_themselves():
+    affinities = {name: fit.config for name, fit in FITTED.fits.items()}
+    made = tuning.drawn_variants(affinities)
+    assert [(one.labels, one.config.method, one.config.affinity.weigh_p3p) for one in made[::4]] == [
+        ("", "p3p", True),
+        ("a", "ssmc-soft", False),
+    ]
+    assert [one.config.matching.ratio for one in made[:4]] == [0.85, 0.9, 0.95, 1.0]
 
 
 def test_plain_p3p_is_also_measured_as_the_others_are_set(tmp_path):
     labelling = Labelling("a", "stripes", 8, "a", StripeLabels(tmp_path))
     loose, strict = (tuning.Setting(ratio, 8.0, 4, True).config for ratio in (0.95, 0.8))
     paper = {"a": loose("ssmc")}
-    made = seasons.method_variants(strict(), {"a": loose("ssmc")}, [labelling], FITTED, paper)
+    soft = soft_configs(0.9)
+    made = seasons.method_variants(strict(), {"a": loose("ssmc")}, soft, [labelling], FITTED, paper)
     drawn = "p3p, drawn by descriptors"
     assert [one.id for one in made[:5]] == ["p3p", "p3p, set as SSMC", drawn, f"{STRICT}/a", "ssmc/a"]
     assert [variant.config.method for variant in made[:4]] == ["p3p", "p3p", "p3p", "ssmc"]
-    assert [variant.config.matching.ratio for variant in made[:4]] == [0.8, 0.95, 0.95, 0.95]
+    assert [variant.config.matching.ratio for variant in made[:4]] == [0.8, 0.95, 0.9, 0.95]
     assert [variant.config.affinity.weigh_p3p for variant in made[:4]] == [False, False, True, False]
-    assert seasons.method_variants(strict(), {"a": strict("ssmc")}, [labelling], FITTED, paper)[1].id == drawn
+    assert seasons.method_variants(strict(), {"a": strict("ssmc")}, soft, [labelling], FITTED, paper)[1].id == drawn
 
 
 def test_what_was_fitted_is_what_is_measured(tmp_path):
     labelling = Labelling("a", "stripes", 8, "a", StripeLabels(tmp_path))
     config = {"a": LocalizerConfig()}
-    made = {v.name: v for v in seasons.method_variants(LocalizerConfig(), config, [labelling], FITTED, config)}
+    soft = soft_configs(1.0)
+    made = {v.name: v for v in seasons.method_variants(LocalizerConfig(), config, soft, [labelling], FITTED, config)}
+    one_label = made[MAJORITY].config
+    assert replace(one_label, affinity=replace(one_label.affinity, views=True)) == made["ssmc-soft"].config
+    assert made["ssmc-soft"].config.matching.ratio == 1.0
     assert (made["ssmc-soft"].config.affinity.bias, made["ssmc-soft"].config.affinity.trust) == (-3.0, 0.7)
     assert made["gsmc-soft"].config.gsmc.tempering == 0.1
     assert made["p3p, drawn by descriptors"].config.affinity.bias == -2.0
@@ -129,17 +149,20 @@ def test_the_claims_lines_are_those_that_it_puts_in_order(tmp_path):
     labellings = [Labelling(name, "stripes", 8, name, StripeLabels(tmp_path)) for name in "abc"]
     fitted = Fitted(dict.fromkeys((BY_DESCRIPTORS, *"abc"), _fit()), 0.1, {})
     config = dict.fromkeys("abc", LocalizerConfig())
-    everything = seasons.method_variants(LocalizerConfig(), config, labellings, fitted, config)
+    soft = dict.fromkeys((BY_DESCRIPTORS, *"abc"), LocalizerConfig())
+    everything = seasons.method_variants(LocalizerConfig(), config, soft, labellings, fitted, config)
     assert [variant.id for variant in seasons.claimed(everything, labellings)] == [
         "p3p",
         "p3p, drawn by descriptors",
         "ssmc/a",
         "ssmc/b",
         "ssmc/c",
+        "ssmc-soft/a",
         "ssmc-soft/b",
         "ssmc-soft/c",
         "gsmc/b",
         "pfsl/b",
+        f"{MAJORITY}/b",
         "pfsl, start known to 4 m/b",
     ]
 
@@ -203,6 +226,8 @@ def test_a_quick_run_writes_the_whole_text(toy_worlds, capsys):
     assert "a-100 has no label statistics" in text
     assert "Its odometry is simulated: the true motion" in text
     assert "ssmc a-100: 4 settings on the tuning worlds" in text
+    assert "ssmc-soft a-100: 4 settings on the tuning worlds" in text
+    assert "p3p, drawn by descriptors: 4 settings on the tuning worlds" in text
     for line in (
         "| p3p |  |",
         "| ssmc | a-100 |",

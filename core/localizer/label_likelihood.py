@@ -99,9 +99,7 @@ def labelled_points(
         use &= statistics.stationary[views.labels]
     rows = np.flatnonzero(use)
     if not len(rows):
-        raise InputError(
-            f"none of the map's {len(scene_map.points3D)} points has a stationary label and was seen by an image"
-        )
+        raise InputError(f"none of the map's {len(scene_map.points3D)} points has a stationary label and was seen by an image")
     rows = rows[np.argsort(views.labels[rows], kind="stable")]  # neighbours in memory read neighbouring likelihoods
     point = views.point[rows]
     half = np.minimum(visibility.angle_rad[point] / 2 + np.radians(config.angle_slack_deg), np.pi)

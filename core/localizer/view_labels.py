@@ -51,9 +51,9 @@ def labels_by_distance(scene_map: SceneMap, slack: float) -> LabelledViews:
         return _majority(scene_map, np.ones(len(scene_map.points3D)), slack)
     order, near, far = _parts(scene_map, slack)
     point, labels = scene_map.observations.point[order], scene_map.labels.views[order, 0].astype(np.int64)
-    changes = (point[1:] != point[:-1]) | (labels[1:] != labels[:-1])
-    first = np.concatenate([np.zeros(len(order) > 0, np.int64), 1 + np.flatnonzero(changes)])
-    last = np.concatenate([first[1:] - 1, np.full(len(first) > 0, len(order) - 1)])
+    starts = np.ones(len(order), bool)
+    starts[1:] = (point[1:] != point[:-1]) | (labels[1:] != labels[:-1])
+    first, last = np.flatnonzero(starts), np.flatnonzero(np.roll(starts, -1))
     rows = point[first]
     return LabelledViews(rows, scene_map.points3D[rows], labels[first], near[first], far[last], np.ones(len(rows)))
 
