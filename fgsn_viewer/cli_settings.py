@@ -24,6 +24,8 @@ LOCALIZER = {
     "--retrieval": "retrieval.use",
     "--retrieval-images": "retrieval.num_images",
     "--window": "ssmc.window_px",
+    "--any-view": "ssmc.any_view",
+    "--count-all": "ssmc.count_all",
 }
 """Option and the setting of LocalizerConfig that it changes."""
 
@@ -58,6 +60,9 @@ def _add(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("settings of the methods")
     for option, name in LOCALIZER.items():
         value, help = known[name]
+        if value is False:
+            group.add_argument(option, action="store_true", dest=_dest(option), help=help.replace("%", "%%"))
+            continue
         words = {"choices": choices[name]} if name in choices else {"type": _typed(name), "metavar": _metavar(name)}
         text = f"{help} (default: {value})".replace("%", "%%")
         group.add_argument(option, **words, dest=_dest(option), default=value, help=text)

@@ -161,8 +161,9 @@ def test_the_claims_lines_are_those_that_it_puts_in_order(tmp_path):
         "ssmc-soft/b",
         "ssmc-soft/c",
         "gsmc/b",
-        "pfsl/b",
+        "pfsl/a",
         f"{MAJORITY}/b",
+        "pfsl, start known to 4 m/a",
         "pfsl, start known to 4 m/b",
     ]
 
@@ -251,7 +252,7 @@ def test_a_quick_run_writes_the_whole_text(toy_worlds, capsys):
         title for title in titles if not title.startswith(("## Where descriptors", "## What gravity", "## Other libraries"))
     ]
     assert "| pfsl, start known to 4 m | a-100 |" in text
-    assert "| pfsl | a-19 |" not in text
+    assert "| pfsl | a-100 |" not in text
 
 
 def test_photographs_are_changed_as_the_text_says():

@@ -43,9 +43,12 @@ def test_every_option_reaches_its_setting(command):
         "--retrieval": "always",
         "--retrieval-images": 3,
         "--window": 5,
+        "--any-view": True,
+        "--count-all": True,
     }
     assert given.keys() == LOCALIZER.keys()
-    config = localizer_config(parsed(command, *(str(part) for pair in given.items() for part in pair)))
+    words = [[option] if value is True else [option, str(value)] for option, value in given.items()]
+    config = localizer_config(parsed(command, *(word for pair in words for word in pair)))
     for option, name in LOCALIZER.items():
         group, setting = name.split(".")
         assert getattr(getattr(config, group), setting) == given[option]
@@ -60,7 +63,8 @@ def test_both_commands_describe_a_setting_in_the_configs_own_words(capsys):
             config = getattr(LocalizerConfig(), group)
             words = next(item.metadata["help"] for item in fields(config) if item.name == setting)
             assert option in told
-            assert f"{words} (default: {getattr(config, setting)})" in told
+            default = getattr(config, setting)
+            assert (words if default is False else f"{words} (default: {default})") in told
 
 
 @pytest.mark.parametrize(

@@ -277,7 +277,8 @@ def mean_log_ratios(
             weight.addmv_(inside.T, some.weights)
             count.addmv_(inside.T, torch.ones_like(some.weights))
     total, weight, count = (column.double().cpu().numpy() for column in (total, weight, count))
-    least = max(config.crowd * float(weight.max()), config.min_visible * float(points.weights.mean()), 1e-6)
+    usual = float(points.weights.mean()) if len(points) else 1.0
+    least = max(config.crowd * float(weight.max()), config.min_visible * usual, 1e-6)
     return total / np.maximum(weight, least), count.astype(np.int64)
 
 

@@ -17,7 +17,7 @@ _MIN_TILT_ERROR_RAD = np.radians(1.5)
 @dataclass(frozen=True, kw_only=True)
 class MotionConfig:
     noise_factor: float = setting(
-        1.5, minimum=0.0, maximum=20.0, help="particles spread this many times as far as the odometry is said to err"
+        3.0, minimum=0.0, maximum=20.0, help="particles spread this many times as far as the odometry is said to err"
     )
     unknown_share: float = setting(
         0.5, minimum=0.0, maximum=5.0, help="without odometry: error of the last known step, as a share of it"

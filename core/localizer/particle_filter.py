@@ -20,7 +20,7 @@ class FilterConfig:
     num_particles: int = setting(1000, minimum=20, maximum=100_000, help="camera poses that are followed")
     start_factor: float = setting(4.0, minimum=1.0, maximum=100.0, help="so many times as many particles at the start")
     strength: float = setting(
-        100.0, minimum=0.0, maximum=1e6, help="what an image's mean log-likelihood ratio counts: independent points it is worth"
+        40.0, minimum=0.0, maximum=1e6, help="what an image's mean log-likelihood ratio counts: independent points it is worth"
     )
     stages: int = setting(
         6, minimum=1, maximum=20, help="an image's likelihood is taken in up to this many parts where it is sharp (tempering)"

@@ -70,6 +70,9 @@ class TrackingConfig:
     min_share: float = setting(0.5, minimum=0.0, maximum=1.0, help="less of the weight at one place than this is no pose")
     patience: int = setting(3, minimum=1, maximum=100, help="the track is lost after this many frames no better than chance")
     num_random: int = setting(64, minimum=8, maximum=10_000, help="random poses nearby that say what chance gives")
+    min_evidence: float = setting(
+        0.05, minimum=0.0, maximum=10.0, help="a mean log-likelihood ratio below this is no better than chance either"
+    )
     injected_share: float = setting(
         0.3, minimum=0.0, maximum=1.0, help="share of the particles that look for the place elsewhere while lost"
     )
@@ -182,7 +185,7 @@ class Tracker:
             self._observe(frame, views)
             cloud = dominant_mode(self._particles, self.config.filter)
             evidence, chance = self._against_chance(views, cloud)
-            self._judge(evidence > chance)
+            self._judge(evidence > max(chance, self.config.tracking.min_evidence))
             if self._contested(frame, views, cloud):
                 cloud = dominant_mode(self._particles, self.config.filter)
                 evidence, chance = self._against_chance(views, cloud)
