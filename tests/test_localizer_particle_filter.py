@@ -34,7 +34,7 @@ from core.localizer.particle_filter import (
 )
 from core.records import LabelMap
 
-SHARP = LikelihoodConfig(cells_across=128, blur_cells=0.0, crowd=0.0)
+SHARP = LikelihoodConfig(cells_across=128, blur_cells=0.0, crowd=0.0, same_place_m=0.0)
 
 
 def cloud_around(pose, count=500, position_m=0.3, turn_rad=0.02, seed=0):

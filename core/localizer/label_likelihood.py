@@ -41,6 +41,13 @@ class LikelihoodConfig:
     crowd: float = setting(
         0.8, minimum=0.0, maximum=1.0, help="it also shrinks with fewer than this share of the points that the best pose sees"
     )
+    same_place_m: float = setting(
+        3.0,
+        unit="m",
+        minimum=0.0,
+        maximum=100.0,
+        help="poses spread less than this are compared over the points visible from their middle, not each over its own",
+    )
     cells_across: int = setting(256, minimum=8, maximum=4096, help="labels are gathered in square cells, so many in a row")
     blur_cells: float = setting(1.0, minimum=0.0, maximum=20.0, help="how far a label may lie from where its point projects")
     angle_slack_deg: float = setting(
@@ -252,16 +259,24 @@ def mean_log_ratios(
 
     ``rotations`` (N, 3, 3) cam_from_world, ``centers`` (N, 3) world. Visible is what projects into the image from within
     the distances and angles of the mapping views (PAPER 3.1). What is beside the image does not count: were it 0, a step
-    back would win, because it brings more points in. The sum is divided by no less than ``crowd`` of what the best pose
+    back would win, because it brings more points in. Poses that lie within ``same_place_m`` (root mean square) of their
+    median must explain the same points, those visible from there: else one gains by leaving out what does not fit. The sum
+    is divided by no less than ``crowd`` of what the best pose
     sees, nor than ``min_visible`` points: from the edge of the map a few points that happen to fit would otherwise beat the
     whole street. Memory is bounded.
     """
-    middle = centers.mean(axis=0)
+    middle = np.median(centers, axis=0)
+    together = np.sqrt(((centers - middle) ** 2).sum(axis=1).mean()) < config.same_place_m
+    if together:
+        points = points.part(_visible_from(points, middle))
     world = points.points.double() - torch.as_tensor(middle - points.origin, device=points.points.device)
     homogeneous = torch.cat([world.float(), torch.ones_like(points.weights)[:, None]], dim=1)
     poses = torch.as_tensor(_projections(volume, rotations, centers - middle), device=world.device, dtype=torch.float32)
     total, weight, count = torch.zeros(3, len(centers), device=world.device)
-    certain = _surely_visible(points, homogeneous[:, :3], float(np.linalg.norm(centers - middle, axis=1).max()))
+    radius = float(np.linalg.norm(centers - middle, axis=1).max())
+    certain = torch.ones_like(points.weights, dtype=torch.bool)
+    if not together:
+        certain = _surely_visible(points, homogeneous[:, :3], radius)
     block = _Block(poses, volume, _MAX_BLOCK if world.device.type == "cpu" else _MAX_BLOCK_CUDA)
     for rows, sure in ((certain, True), (~certain, False)):
         chosen, places = points.part(rows), homogeneous[rows]
@@ -280,6 +295,14 @@ def mean_log_ratios(
     usual = float(points.weights.mean()) if len(points) else 1.0
     least = max(config.crowd * float(weight.max()), config.min_visible * usual, 1e-6)
     return total / np.maximum(weight, least), count.astype(np.int64)
+
+
+def _visible_from(points: LabelledPoints, center: Array) -> Tensor:
+    """Which points (P,) are visible from a position (3,) m in the world."""
+    offset = torch.as_tensor(center - points.origin, dtype=torch.float32, device=points.points.device) - points.points
+    distance = offset.norm(dim=1)
+    within = (distance > points.near) & (distance < points.far)
+    return within & ((offset * points.direction).sum(1) > points.cos_half_angle * distance)
 
 
 def _surely_visible(points: LabelledPoints, world: Tensor, radius: float) -> Tensor:
