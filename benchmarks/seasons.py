@@ -305,10 +305,10 @@ def method_variants(
 
 def claimed(methods: Sequence[Variant], labellings: Sequence[Labelling]) -> tuple[Variant, ...]:
     """What the claim puts in order: P3P, SSMC and its soft form with all labels, GSMC with the fine ones, and sequences with
-    the coarse ones, too, which place a camera better. gsmc-soft takes seconds a query and is none of the claim's.
+    the coarse ones, which place a camera best. gsmc-soft takes seconds a query and is none of the claim's.
     """
     lines = {"p3p", WEIGHTED, *(f"{name}/{labelling.name}" for name in ("ssmc", "ssmc-soft") for labelling in labellings)}
-    lines |= {f"{name}/{fine(labellings).name}" for name in (MAJORITY, "gsmc", START_KNOWN)}
+    lines |= {f"{name}/{fine(labellings).name}" for name in (MAJORITY, "gsmc")}
     lines |= {f"{name}/{labellings[0].name}" for name in ("pfsl", START_KNOWN)}
     return tuple(variant for variant in methods if variant.id in lines)
 

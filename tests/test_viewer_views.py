@@ -12,7 +12,7 @@ from PySide6.QtGui import QGuiApplication
 from viewer_fakes import NAMES, toy_localization, toy_scene
 
 from core.evaluation.recall import OUTCOME_MARKS
-from core.records import LabelMap, PairMatches, Progress
+from core.records import Consistency, LabelMap, PairMatches, Progress
 from fgsn_viewer import palette
 from fgsn_viewer.localizing import Outcome, outcome_of
 from fgsn_viewer.settings import MAX_RECENT, Settings
@@ -318,8 +318,15 @@ def test_the_pose_panel_shows_the_funnel_and_defines_every_number(qtbot, tmp_pat
     done = toy_localization(scene.queries[0], scene.map)
     panel.set_localization(done, outcome_of(done).word, None, "a pose that many matches agree with")
     counts = [step._count.text() for step in panel._funnel]
-    assert counts == ["30", str(len(done.matches)), str(done.result.stats.num_inliers)]
-    assert [step.toolTip() for step in panel._funnel] == [TIPS["keypoints"], TIPS["matches"], TIPS["inliers"]]
+    assert counts == ["30", str(len(done.matches)), str(done.result.stats.num_inliers), ""]
+    assert [step.toolTip() for step in panel._funnel[:3]] == [TIPS["keypoints"], TIPS["matches"], TIPS["inliers"]]
+    keep = np.arange(len(done.matches)) < 5
+    by_labels = replace(done, consistency=Consistency(keep))
+    panel.set_localization(by_labels, outcome_of(done).word, None)
+    assert [step._count.text() for step in panel._funnel][1:] == [counts[1], "5", counts[2]]
+    assert [step.isHidden() for step in panel._funnel] == [False] * 4
+    panel.set_localization(done, outcome_of(done).word, None, "a pose that many matches agree with")
+    assert [step.isHidden() for step in panel._funnel] == [False, False, False, True]
     cells = [panel._grid.itemAt(i).widget() for i in range(panel._grid.count())]
     assert all(cell.toolTip() for cell in cells)
     assert {"position error", "0.10", "m"} <= {cell.text() for cell in cells}
@@ -411,6 +418,12 @@ def test_the_selection_says_how_to_select_while_nothing_is(qtbot, tmp_path):
     panel.set_rows(label_lines(1, shares, NAMES, True) + point_lines(3, scene.map, scene.map.labels))
     assert panel.texts()[:2] == ["1 thing 1  (isolated)", "75.0 %, –"]
     assert any("80 % of its votes" in text for text in panel.texts())
+    seen = np.flatnonzero(scene.map.observations.point == 3)
+    views = np.full((len(scene.map.observations.point), 9), 2)
+    views[seen[0]] = 1
+    told = dict(point_lines(3, scene.map, replace(scene.map.labels, views=views)))["seen as"]
+    assert sorted(part.split()[0] for part in told.split(", ")) in (["1", "2"], ["1", "2", "2"])
+    assert told.endswith(" m")
     assert point_lines(None, scene.map, None) == label_lines(1, (None, None), None, False) == []
 
 

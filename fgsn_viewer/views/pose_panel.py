@@ -1,4 +1,4 @@
-"""The pose in numbers: keypoints to matches to inliers to errors, each defined in its tooltip."""
+"""The pose in numbers: keypoints to matches, to those that labels keep, to inliers, to errors; each defined in its tooltip."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from fgsn_viewer.views.error_histogram import ErrorHistogram
 TIPS = {
     "keypoints": "Keypoints: places in the query image that were described (RootSIFT)",
     "matches": "Matches: keypoints whose nearest descriptor is clearly nearer than the nearest of any other point (ratio test)",
+    "kept": "Kept: matches that the labels let RANSAC try poses with; all matches say whether a pose is found",
     "inliers": "Inliers: matches that agree with the returned pose within the error limit, counted again from that very pose",
     "pair inliers": "Inliers: matches that agree with the epipolar geometry of the two photographs",
     "inlier ratio": "Inliers divided by matches",
@@ -51,7 +52,7 @@ class PosePanel(QWidget):
 
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
-        self._funnel = [_Step() for _ in range(3)]
+        self._funnel = [_Step() for _ in range(4)]
         self._verdict = QLabel()
         self._verdict.setObjectName("title")
         self._verdict.setIndent(0)
@@ -87,10 +88,7 @@ class PosePanel(QWidget):
         funnel.setContentsMargins(0, 0, 0, 0)
         funnel.setSpacing(8)
         for index, step in enumerate(self._funnel):
-            if index:
-                arrow = quiet_label("→")
-                arrow.setWordWrap(False)
-                funnel.addWidget(arrow)
+            step.arrow.setVisible(index > 0)
             funnel.addWidget(step)
         funnel.addStretch(1)
         left.addWidget(steps)
@@ -117,7 +115,10 @@ class PosePanel(QWidget):
     def set_localization(self, done: Localization, word: str, agreement: PairAgreement | None, cause: str = "") -> None:
         """Show the numbers of one query; ``word`` is its outcome, ``cause`` the sentence that explains it."""
         result, stats = done.result, done.result.stats
-        self._show_funnel(f"{len(done.features):,}", len(done.matches), stats.num_inliers, TIPS["inliers"])
+        steps = [("keypoints", f"{len(done.features):,}"), ("matches", f"{len(done.matches):,}")]
+        if done.consistency is not None and not done.consistency.keep.all():
+            steps.append(("kept", f"{int(done.consistency.keep.sum()):,}"))
+        self._show_funnel([*steps, ("inliers", f"{stats.num_inliers:,}")])
         by_labels = is_sequence(result.method)  # no matches to count
         self._steps.setVisible(not by_labels)
         if result.failure:
@@ -138,18 +139,19 @@ class PosePanel(QWidget):
         inliers = int(pair.inlier_mask.sum())
         self._steps.show()
         keypoints = " + ".join(f"{count:,}" for count in pair.num_keypoints)
-        self._show_funnel(keypoints, len(pair.scores), inliers, TIPS["pair inliers"])
+        steps = [("keypoints", keypoints), ("matches", f"{len(pair.scores):,}"), ("inliers", f"{inliers:,}")]
+        self._show_funnel(steps, inliers="pair inliers")
         self._evidence.hide()
         self.histogram.set_errors(None)
         found = f"No epipolar geometry: {pair.failure}" if pair.failure else "Epipolar geometry found."
         self._show_verdict("failed" if pair.failure else "", f"{found}\n{why_no_pose}")
         self._fill([_ratio(inliers, len(pair.scores))] + _agreement_rows(agreement))
 
-    def _show_funnel(self, keypoints: str, matches: int, inliers: int, inlier_tip: str) -> None:
-        tips = (TIPS["keypoints"], TIPS["matches"], inlier_tip)
-        counts = (keypoints, f"{matches:,}", f"{inliers:,}")
-        for step, name, count, tip in zip(self._funnel, ("keypoints", "matches", "inliers"), counts, tips, strict=True):
-            step.show_count(name, count, tip)
+    def _show_funnel(self, counts: list[tuple[str, str]], inliers: str = "inliers") -> None:
+        for step, (name, count) in zip(self._funnel, counts):
+            step.show_count(name, count, TIPS[inliers if name == "inliers" else name])
+        for index, step in enumerate(self._funnel):
+            step.setVisible(index < len(counts))
         self._body.set_hint("")
 
     def _show_verdict(self, word: str, text: str) -> None:
@@ -179,13 +181,19 @@ class PosePanel(QWidget):
 
 
 class _Step(QWidget):
-    """One big number with its word below."""
+    """One big number with its word below, and an arrow that leads to it."""
 
     def __init__(self) -> None:
         super().__init__()
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(8)
+        self.arrow = quiet_label("→")
+        self.arrow.setWordWrap(False)
+        layout = QVBoxLayout()
         layout.setSpacing(0)
+        row.addWidget(self.arrow)
+        row.addLayout(layout)
         self._count, self._name = QLabel(), quiet_label()
         self._count.setObjectName("title")
         self._count.setIndent(0)

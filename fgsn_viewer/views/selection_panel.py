@@ -96,7 +96,26 @@ def point_lines(point: int | None, scene_map, labels) -> list[tuple[str, str]]:
     lines = [("map point", str(point)), ("position", f"({x:.2f}, {y:.2f}, {z:.2f}) m"), ("seen in", f"{count} images")]
     if labels is not None:
         lines.append(("map label", f"{labels.labels[point]}, {100 * labels.vote_share[point]:.0f} % of its votes"))
+        if labels.views is not None and labels.vote_share[point] < 1:
+            lines.append(("seen as", ", ".join(_seen_as(point, scene_map, labels.views))))
     return lines
+
+
+def _seen_as(point: int, scene_map, views: Array) -> list[str]:
+    """Which label the map's images give a point, from the nearest to the farthest."""
+    first, end = np.searchsorted(scene_map.observations.point, [point, point + 1])
+    cameras = [scene_map.images[i].cam_from_world for i in scene_map.observations.image[first:end]]
+    away = np.array([np.linalg.norm(pose.center() - scene_map.points3D[point]) for pose in cameras])
+    order = np.argsort(away)
+    found = views[first:end, 0][order]
+    ends = np.flatnonzero(np.append(found[1:] != found[:-1], True))
+    starts = np.append(0, ends[:-1] + 1)
+    return [f"{found[a]} {_metres(away[order[a]], away[order[b]])}" for a, b in zip(starts, ends)]
+
+
+def _metres(near: float, far: float) -> str:
+    low, high = f"{near:.0f}", f"{far:.0f}"
+    return f"from {low} m" if low == high else f"from {low} to {high} m"
 
 
 def _percent(shares: Array | None, label: int) -> str:
