@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from sequence_toys import CAMERA, NUM_LABELS, VOCABULARY, drive, label_image, street_map, toy_statistics
 
 from core.localizer.affinity import AffinityConfig, affinity_ratios, match_log_ratios
@@ -159,3 +160,26 @@ def test_a_step_back_does_not_win_by_bringing_more_points_in(scene_map):
     values, counts = mean_log_ratios(points, volume, rotations, centers, config)
     assert counts.max() > 1.2 * counts.min()
     np.testing.assert_allclose(values, values[0], rtol=1e-4)
+
+
+def test_poses_of_one_place_are_compared_over_the_points_that_their_middle_sees(scene_map):
+    config = LikelihoodConfig(cells_across=128, blur_cells=0.0, crowd=0.5, min_visible=1, same_place_m=3.0)
+    points = labelled_points(scene_map, toy_statistics(), config)
+    probabilities = label_probabilities(toy_statistics(), NUM_LABELS, config)
+    truth = drive(12)[6]
+    volume = label_volume(label_image(truth), CAMERA, probabilities, np.arange(NUM_LABELS), config)
+    poses = drive(3, 1.0, truth.center()[0] - 1.0)
+    pose = rotations_of(np.array([p.qvec for p in poses])), np.array([p.center() for p in poses])
+    offset = truth.center() - (points.points.numpy() + points.origin)
+    distance = np.linalg.norm(offset, axis=1)
+    seen = (distance > points.near.numpy()) & (distance < points.far.numpy())
+    seen &= (offset * points.direction.numpy()).sum(1) > points.cos_half_angle.numpy() * distance
+    part = points.part(torch.as_tensor(np.flatnonzero(seen)))
+    free = replace(part, near=part.near * 0, far=part.far * 0 + 1e6, cos_half_angle=part.cos_half_angle * 0 - 1.01)
+    expected = mean_log_ratios(free, volume, *pose, replace(config, same_place_m=0.0))
+    found = mean_log_ratios(points, volume, *pose, config)
+    assert found[1].tolist() == expected[1].tolist()
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-5)
+    each = mean_log_ratios(points, volume, *pose, replace(config, same_place_m=0.0))
+    assert each[1].tolist() != found[1].tolist()
+    assert found[0].argmax() == 1
