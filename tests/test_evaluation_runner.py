@@ -4,7 +4,11 @@ import json
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -207,6 +211,37 @@ def test_an_outside_solver_gets_the_same_matches(scene, tmp_path):
         if outside.failure is None:
             assert outside.position_error_m < 1e-9
             assert outside.num_inliers == pytest.approx(ours.num_inliers, rel=0.1)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="asks /proc whether a process is alive")
+def test_workers_end_with_the_process_that_was_killed(tmp_path):
+    script = (
+        "import os, time\n"
+        "from concurrent.futures import ProcessPoolExecutor\n"
+        "from multiprocessing import get_context\n"
+        "from core.evaluation.workers import end_with_parent\n"
+        "if __name__ == '__main__':\n"
+        "    pool = ProcessPoolExecutor(1, get_context('spawn'), end_with_parent)\n"
+        "    print(pool.submit(os.getpid).result(), flush=True)\n"
+        "    pool.submit(time.sleep, 60).result()\n"
+    )
+    (tmp_path / "parent.py").write_text(script)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+    command = [sys.executable, str(tmp_path / "parent.py")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as parent:
+        worker = int(parent.stdout.readline())
+        parent.kill()
+    ends = time.monotonic() + 20
+    while _is_alive(worker) and time.monotonic() < ends:
+        time.sleep(0.1)
+    assert not _is_alive(worker)
+
+
+def _is_alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"  # ended, not yet waited for
+    except OSError:
+        return False
 
 
 def test_a_cluster_gives_the_same_results_though_a_worker_dies(scene, reference, tmp_path):

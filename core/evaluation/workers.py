@@ -7,7 +7,8 @@ import os
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from threading import Thread
 from typing import Any
 
 from core.errors import InputError
@@ -39,7 +40,7 @@ def work_in_processes(job: Job, units: Sequence[Unit], num_workers: int) -> Work
     left = dict(enumerate(units))
     for _ in range(_MAX_DEATHS):
         with _few_threads(num_workers):
-            pool = ProcessPoolExecutor(num_workers, get_context("spawn"))
+            pool = ProcessPoolExecutor(num_workers, get_context("spawn"), end_with_parent)
             try:
                 waiting = {pool.submit(evaluate_in_worker, job, unit): k for k, unit in left.items()}
                 for done in _as_completed(waiting):
@@ -59,6 +60,18 @@ def work_in_processes(job: Job, units: Sequence[Unit], num_workers: int) -> Work
         f"{_MAX_DEATHS} worker processes died, with {len(left)} units of work left (the first: {names}); "
         "what is finished is kept, try again with fewer --workers"
     )
+
+
+def end_with_parent() -> None:
+    """Let this worker process end when the one that started it is killed: it would go on alone, and hold its memory."""
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    parent = parent_process()
+    if parent is not None:
+        Thread(target=watch, daemon=True).start()
 
 
 def _as_completed(waiting: dict[Future, int]) -> Iterator[Future | None]:
