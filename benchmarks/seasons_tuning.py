@@ -52,6 +52,8 @@ PLACES = ((9, False), (1, True), (9, True))
 WAYS = (
     PAPER,
     *(Strictness(px, False, count_all, any_view) for (px, any_view), count_all in product(PLACES, (False, True))),
+    Strictness(9, True, True),
+    Strictness(9, True, True, True),
 )
 
 

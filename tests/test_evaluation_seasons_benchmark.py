@@ -55,7 +55,7 @@ def test_the_best_setting_of_plain_p3p_is_the_one_that_finds_most_changed_querie
     assert (best.setting.name, best.recall) == (names[2], (0, 100, 100))
     assert all(one.recall == (0, 0, 0) for one in others)
     assert best.setting.config().matching.ratio == best.setting.ratio == 0.9
-    assert (len(list(tuning.settings())), len(list(tuning.settings(labels="a")))) == (20, 28)
+    assert (len(list(tuning.settings())), len(list(tuning.settings(labels="a")))) == (20, 36)
 
 
 def test_ssmc_is_tuned_in_how_strict_it_is_and_the_papers_rule_is_ranked_alone():

@@ -7,6 +7,7 @@ bear different ones, and a query beside it sees the label of the views from as n
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -34,12 +35,14 @@ class LabelledViews:
 
 def views_of(scene_map: SceneMap, point_ids: Array) -> tuple[Array, Array]:
     """The views of each of M points: (E,) which of the M, and (E,) the row of ``observations``."""
-    starts = np.searchsorted(scene_map.observations.point, np.arange(len(scene_map.points3D) + 1))
-    first, count = starts[:-1][point_ids], np.diff(starts)[point_ids]
+    seen = scene_map.observations.point
+    first, end = (np.searchsorted(seen, point_ids.astype(seen.dtype), side) for side in ("left", "right"))
+    count = end - first
     which = np.repeat(np.arange(len(point_ids)), count)
     return which, np.arange(len(which)) - np.repeat(np.cumsum(count) - count, count) + first[which]
 
 
+@lru_cache(maxsize=2)  # every query of a map asks for the same
 def labels_by_distance(scene_map: SceneMap, slack: float) -> LabelledViews:
     """A row for every label that a point bears, from nearest to farthest; its distances are those of the views that say so.
 
