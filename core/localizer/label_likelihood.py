@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -191,8 +192,7 @@ def label_volume(
     kinds, height, width = histogram.shape
     known = _blurred(histogram, config.blur_cells).reshape(kinds, -1)
     likelihood = torch.addmm((1 - known.sum(dim=0)).clamp_min(0)[None], ratios, known)
-    values = likelihood.clamp_min(1e-6).log_()
-    values.masked_fill_(values == 0, _NOTHING)
+    values = likelihood.clamp_min_(1e-6).log_().add_(_NOTHING)  # changes 0 alone
     values = F.pad(values.reshape(-1, height, width), (1, 1, 1, 1)).reshape(-1)
     planes = torch.as_tensor(_ranks(used, len(counts)), device=device)
     return LabelVolume(values, planes, camera, cell, width, height)
@@ -229,23 +229,37 @@ def _cell_histogram(index: Array, confidence: Array | None, kinds: int, cell: in
     size = np.outer(np.bincount(rows), np.bincount(columns)).reshape(-1)
     flat = index.astype(np.int32) * np.int32(height * width)
     flat += rows[:, None] * np.int32(width) + columns
-    weights = None if confidence is None else torch.as_tensor(np.array(confidence).reshape(-1), device=device)
-    counts = torch.bincount(torch.as_tensor(flat.reshape(-1), device=device), weights, kinds * height * width).float()
-    return (counts.reshape(kinds, -1) / torch.as_tensor(size, device=device)).reshape(kinds, height, width)
+    share = (1 / size).astype(np.float32)[flat % np.int32(height * width)]
+    weights = share if confidence is None else share * confidence
+    histogram = torch.zeros(kinds * height * width, device=device)
+    place = torch.as_tensor(flat.reshape(-1).astype(np.int64), device=device)
+    histogram.scatter_add_(0, place, torch.as_tensor(np.ascontiguousarray(weights, np.float32).reshape(-1), device=device))
+    return histogram.reshape(kinds, height, width)
 
 
 def _blurred(histogram: Tensor, sigma: float) -> Tensor:
-    """Blur every plane by a Gaussian of ``sigma`` cells, cut off and made whole again at the border."""
+    """Blur every plane by a Gaussian of ``sigma`` cells, cut off at four of them and made whole again at the border."""
     if sigma < 0.2:
         return histogram
-    rows, columns = (_blur_matrix(side, sigma).to(histogram) for side in histogram.shape[1:])
-    return rows @ (histogram @ columns.T)
+    reach = math.ceil(4 * sigma)
+    taps = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma) ** 2).tolist()
+    for axis in (1, 2):
+        side = histogram.shape[axis]
+        whole = torch.ones_like(histogram[:1, :, :1] if axis == 1 else histogram[:1, :1])
+        histogram = _tapped(histogram, taps, axis, side).div_(_tapped(whole, taps, axis, side))
+    return histogram
 
 
-def _blur_matrix(side: int, sigma: float) -> Tensor:
-    place = torch.arange(side)
-    weights = torch.exp(-0.5 * ((place[:, None] - place) / sigma) ** 2)
-    return weights / weights.sum(dim=1, keepdim=True)
+def _tapped(planes: Tensor, taps: list[float], axis: int, side: int) -> Tensor:
+    """The weighted sum of planes moved along an axis; zeros come in."""
+    total = torch.zeros_like(planes)
+    reach = len(taps) // 2
+    for shift, tap in zip(range(-reach, reach + 1), taps):
+        length = side - abs(shift)
+        if length > 0:
+            source = planes.narrow(axis, max(0, shift), length)
+            total.narrow(axis, max(0, -shift), length).add_(source, alpha=tap)
+    return total
 
 
 def mean_log_ratios(
@@ -272,7 +286,8 @@ def mean_log_ratios(
     world = points.points.double() - torch.as_tensor(middle - points.origin, device=points.points.device)
     homogeneous = torch.cat([world.float(), torch.ones_like(points.weights)[:, None]], dim=1)
     poses = torch.as_tensor(_projections(volume, rotations, centers - middle), device=world.device, dtype=torch.float32)
-    total, weight, count = torch.zeros(3, len(centers), device=world.device)
+    total = torch.zeros(len(centers), device=world.device)
+    seen = torch.zeros(len(centers), 2, device=world.device)
     radius = float(np.linalg.norm(centers - middle, axis=1).max())
     certain = torch.ones_like(points.weights, dtype=torch.bool)
     if not together:
@@ -288,10 +303,8 @@ def mean_log_ratios(
             if visible is not None:
                 values.mul_(visible)
             total.addmv_(values.T, some.weights)
-            inside = values.ne(0).float()
-            weight.addmv_(inside.T, some.weights)
-            count.addmv_(inside.T, torch.ones_like(some.weights))
-    total, weight, count = (column.double().cpu().numpy() for column in (total, weight, count))
+            seen.addmm_(values.ne_(0).T, torch.stack([some.weights, torch.ones_like(some.weights)], dim=1))
+    total, weight, count = (column.double().cpu().numpy() for column in (total, *seen.unbind(1)))
     usual = float(points.weights.mean()) if len(points) else 1.0
     least = max(config.crowd * float(weight.max()), config.min_visible * usual, 1e-6)
     return total / np.maximum(weight, least), count.astype(np.int64)
