@@ -43,7 +43,8 @@ def random_map(root, num_points=50, num_images=5, seed=0) -> SceneMap:
         extractor="opencv-sift-root/1",
         gravity_in_world=[0, 0, -1],
     )
-    labels = PointLabels(rng.integers(0, 1000, num_points), rng.random(num_points), 1000, "thousand")
+    views = rng.integers(0, 1000, (len(observations.point), 9))
+    labels = PointLabels(rng.integers(0, 1000, num_points), rng.random(num_points), 1000, "thousand", views)
     return dataclasses.replace(scene_map, visibility=point_visibility(scene_map), labels=labels)
 
 
@@ -101,6 +102,15 @@ def test_labels_of_several_vocabularies_live_side_by_side(tmp_path):
     assert set(load_map(tmp_path / "map", "cityscapes-19").labels.labels) == {3}
     with pytest.raises(SceneError, match="has 50 points, got labels for 2"):
         save_labels(tmp_path / "map", PointLabels([1, 2], [1, 1], 19, "cityscapes-19"))
+
+
+def test_labels_of_views_that_do_not_fit_the_map_are_refused(tmp_path):
+    scene_map = random_map(tmp_path)
+    save_map(tmp_path / "map", scene_map)
+    for views in (scene_map.labels.views[1:], np.full_like(scene_map.labels.views, 1000)):
+        save_labels(tmp_path / "map", dataclasses.replace(scene_map.labels, views=views))
+        with pytest.raises(SceneError, match=r"map\.h5.*views for"):
+            load_map(tmp_path / "map")
 
 
 def test_a_colmap_model_that_changed_wins_over_map_h5_with_a_note(tmp_path):

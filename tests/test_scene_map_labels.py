@@ -21,7 +21,8 @@ VOCABULARY = "world 100/b"
 
 def labels_for(scene) -> PointLabels:
     count = len(scene.map.points3D)
-    return PointLabels(np.arange(count) % 100, np.linspace(0.5, 1, count), 100, VOCABULARY)
+    views = np.arange(9 * len(scene.map.observations.point)).reshape(-1, 9) % 100
+    return PointLabels(np.arange(count) % 100, np.linspace(0.5, 1, count), 100, VOCABULARY, views)
 
 
 @pytest.mark.parametrize("write", [write_extended_cmu, write_rectified_cmu, write_aachen])
@@ -33,6 +34,7 @@ def test_labels_added_to_a_benchmarks_map_are_found_again_beside_it(tmp_path, wr
     found = load_labels(open_scene(tmp_path / "own").map_path, VOCABULARY)
     np.testing.assert_array_equal(found.labels, labels_for(scene).labels)
     np.testing.assert_array_equal(found.vote_share, labels_for(scene).vote_share)
+    np.testing.assert_array_equal(found.views, labels_for(scene).views)
     assert (found.num_labels, found.vocabulary) == (100, VOCABULARY)
     assert load_labels(scene.map_path, "another") is None
     assert open_scene(tmp_path / "own").notes == scene.notes  # the file beside the map troubles no reader

@@ -97,7 +97,7 @@ def point_lines(point: int | None, scene_map, labels) -> list[tuple[str, str]]:
     if labels is not None:
         lines.append(("map label", f"{labels.labels[point]}, {100 * labels.vote_share[point]:.0f} % of its votes"))
         if labels.views is not None and labels.vote_share[point] < 1:
-            lines.append(("seen as", ", ".join(_seen_as(point, scene_map, labels.views))))
+            lines.append(("seen as", "\n".join(_seen_as(point, scene_map, labels.views))))
     return lines
 
 
