@@ -28,7 +28,7 @@ from benchmarks.seasons_fit import BY_DESCRIPTORS, Fitted, best_tempering, fits_
 from benchmarks.seasons_real import write_real_scenes
 from benchmarks.seasons_scenes import AIMS, DIFFICULTIES, FRAME_SPACING_M, TEST_SEED, TUNING_SEED, SceneSet, write_scenes
 from benchmarks.seasons_solvers import poselib_p3p, pycolmap_p3p
-from benchmarks.seasons_table import LAX, MAJORITY, STRICT, WEIGHTED, Study, seasons_text
+from benchmarks.seasons_table import DRAWN_ALONE, LAX, MAJORITY, MATCHES_ALONE, STRICT, WEIGHTED, Study, seasons_text
 from core.evaluation.job import Job, Labelling, Variant
 from core.evaluation.results import write_text
 from core.evaluation.rows import QueryRow
@@ -164,9 +164,10 @@ def run(plan: Plan, labellings: tuple[Labelling, ...]) -> Generator[Progress, No
     drawn = yield from tune_drawn(plan, tuning_paths, fitted, labellings)
     rankings |= {f"ssmc-soft {name}" if name else WEIGHTED: ranking for name, ranking in drawn.items()}
     soft = {n: tuning.drawn_config(r[0].setting, fitted.fits[n].config, n) for n, r in drawn.items()}
+    stages = soft_stages(drawn, fitted, fine(labellings).name)
     test_paths = yield from _districts(plan, plan.test)
     strict = {name: tuning.ranked(tried.rows, plan.quick, name, tuning.PAPER)[0].setting.config("ssmc") for name in names}
-    methods = method_variants(plain, semantic, soft, labellings, fitted, strict)
+    methods = method_variants(plain, semantic, soft, stages, labellings, fitted, strict)
     beside = () if plan.lines == "claim" else lax_variants(methods) + outside_variants(plain)
     methods = claimed(methods, labellings) if plan.lines == "claim" else methods
     test_job = job(plan, test_paths, methods + beside, labellings)
@@ -217,8 +218,14 @@ def tune_drawn(
     affinities = {name: one.config for name, one in fitted.fits.items()}
     variants = tuning.drawn_variants(affinities, plan.quick)
     tried = yield from evaluate(job(plan, scenes, variants, labellings), plan.work / "tuning-drawn", plan.workers)
-    settings = tuning.drawn_settings(plan.quick)
-    return {name: tuning.ranked_among(tried.rows, settings, name) for name in affinities}
+    return {name: tuning.ranked_among(tried.rows, tuning.drawn_settings(plan.quick, name), name) for name in affinities}
+
+
+def soft_stages(drawn: Mapping[str, list[tuning.Tried]], fitted: Fitted, labels: str) -> dict[str, LocalizerConfig]:
+    """Soft labels that go less far, by line, each with its own best settings: what drawing, counting and verifying each add."""
+    named = {DRAWN_ALONE: tuning.DRAWN, MATCHES_ALONE: tuning.COUNTED}
+    best = {name: next(one for one in drawn[labels] if one.setting.likely == likely) for name, likely in named.items()}
+    return {name: tuning.drawn_config(one.setting, fitted.fits[labels].config, labels) for name, one in best.items()}
 
 
 def fine(labellings: Sequence[Labelling]) -> Labelling:
@@ -272,6 +279,7 @@ def method_variants(
     plain: LocalizerConfig,
     semantic: Mapping[str, LocalizerConfig],
     soft: Mapping[str, LocalizerConfig],
+    stages: Mapping[str, LocalizerConfig],
     labellings: Sequence[Labelling],
     fitted: Fitted,
     strict: Mapping[str, LocalizerConfig],
@@ -279,9 +287,10 @@ def method_variants(
     """Plain P3P as tuned, and every method with every network as SSMC and the soft labels were tuned and fitted.
 
     ``WEIGHTED`` draws by descriptors in the same RANSAC as the methods that draw by labels too: only what they find beyond
-    it is owed to labels. ``MAJORITY`` knows one label a point, as the paper does. ``strict``: the best settings of SSMC that
-    drop as the paper does. GSMC takes seconds a query: it runs with the fine network alone, on matches of the usual ratio.
-    Sequences begin without being told where, and also where a GPS-like position puts them.
+    it is owed to labels. ``stages``: soft labels that go less far. ``MAJORITY`` knows one label a point, as the paper does.
+    ``strict``: the best settings of SSMC that drop as the paper does. GSMC takes seconds a query: it runs with the fine
+    network alone, on matches of the usual ratio. Sequences begin without being told where, and also where a GPS-like
+    position puts them.
     """
     chosen, same = fine(labellings).name, replace(semantic[fine(labellings).name], method=plain.method)
     made = [Variant("p3p", plain)]
@@ -298,17 +307,18 @@ def method_variants(
         elif labelling.name == chosen:
             made.append(Variant(method, few_matches(config), chosen))
     one_label = replace(soft[chosen], affinity=replace(soft[chosen].affinity, views=False))
+    made += [Variant(name, config, chosen) for name, config in stages.items()]
     made.append(Variant(MAJORITY, one_label, chosen))
     made += [replace(variant, name=START_KNOWN, start_error_m=GPS_ERROR_M) for variant in made if variant.is_sequence]
     return tuple(made)
 
 
 def claimed(methods: Sequence[Variant], labellings: Sequence[Labelling]) -> tuple[Variant, ...]:
-    """What the claim puts in order: P3P, SSMC and its soft form with all labels, GSMC with the fine ones, and sequences with
-    the coarse ones, which place a camera best. gsmc-soft takes seconds a query and is none of the claim's.
+    """What the claim puts in order: P3P, SSMC and its soft form with all labels, both kinds of GSMC with the fine ones, and
+    sequences with the coarse ones, which place a camera best.
     """
     lines = {"p3p", WEIGHTED, *(f"{name}/{labelling.name}" for name in ("ssmc", "ssmc-soft") for labelling in labellings)}
-    lines |= {f"{name}/{fine(labellings).name}" for name in (MAJORITY, "gsmc")}
+    lines |= {f"{name}/{fine(labellings).name}" for name in (DRAWN_ALONE, MATCHES_ALONE, MAJORITY, "gsmc", "gsmc-soft")}
     lines |= {f"{name}/{labellings[0].name}" for name in ("pfsl", START_KNOWN)}
     return tuple(variant for variant in methods if variant.id in lines)
 

@@ -20,11 +20,11 @@ from core.localizer.ransac import RansacConfig
 from core.localizer.ssmc import SsmcConfig
 
 RATIOS = (0.8, 0.85, 0.9, 0.95, 1.0)
-MAX_ERRORS_PX = (8.0, 12.0)
+MAX_ERRORS_PX = (5.0, 8.0, 12.0)
 MIN_INLIERS = (4,)  # every method may answer, as in the paper
 PROGRESSIVE = (True, False)
 PLAIN_GRID = (RATIOS, MAX_ERRORS_PX, MIN_INLIERS, PROGRESSIVE)
-LABEL_GRID = (RATIOS[1:], MAX_ERRORS_PX[:1], MIN_INLIERS, PROGRESSIVE[:1])
+LABEL_GRID = (RATIOS[1:], MAX_ERRORS_PX[:2], MIN_INLIERS, PROGRESSIVE[:1])
 QUICK_GRID = ((0.8, 0.9), (8.0,), (4, 12), (True,))
 
 
@@ -57,6 +57,12 @@ WAYS = (
 )
 
 
+DRAWN, COUNTED, VERIFIED = "drawn", "counted", "verified"
+"""How far it goes that matches are as likely right as they are: they are drawn so; a pose is judged so; and, with labels, by
+the labels of all that it sees.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
     ratio: float
@@ -64,12 +70,13 @@ class Setting:
     min_inliers: int
     progressive: bool
     strictness: Strictness = PAPER
+    likely: str = ""
 
     @property
     def name(self) -> str:
         order = "PROSAC" if self.progressive else "uniform"
         ransac = f"ratio {self.ratio:g}, {self.max_error_px:g} px, {self.min_inliers} inliers, {order}"
-        return ", ".join(part for part in (ransac, self.strictness.name) if part)
+        return ", ".join(part for part in (ransac, self.strictness.name, self.likely) if part)
 
     def config(self, method: str = "p3p") -> LocalizerConfig:
         ransac = RansacConfig(
@@ -100,15 +107,23 @@ def variants(quick: bool = False, labels: Sequence[str] = ()) -> tuple[Variant, 
     return (*plain, *semantic)
 
 
-def drawn_settings(quick: bool = False) -> tuple[Setting, ...]:
+def drawn_settings(quick: bool = False, labels: str = "") -> tuple[Setting, ...]:
     """What is tried where matches are drawn as likely as they are right: RANSAC as SSMC has it, at every ratio."""
-    return tuple(Setting(*values) for values in product(*(QUICK_GRID if quick else LABEL_GRID)))
+    ways = (DRAWN, COUNTED, VERIFIED) if labels else (DRAWN, COUNTED)
+    grid = QUICK_GRID if quick else LABEL_GRID
+    return tuple(Setting(*values, likely=likely) for likely in ways for values in product(*grid))
 
 
 def drawn_config(setting: Setting, affinity: AffinityConfig, labels: str) -> LocalizerConfig:
     """Matches drawn by soft labels, or, where ``labels`` names no network, by descriptors alone."""
     config = setting.config("ssmc-soft" if labels else "p3p")
-    return replace(config, affinity=affinity if labels else replace(affinity, weigh_p3p=True))
+    return replace(config, affinity=replace(so_far(affinity, setting.likely), weigh_p3p=not labels))
+
+
+def so_far(affinity: AffinityConfig, likely: str) -> AffinityConfig:
+    """The settings that go no further than ``likely`` says."""
+    verification = affinity.verification if likely == VERIFIED else 0.0
+    return replace(affinity, evidence=likely != DRAWN, verification=verification)
 
 
 def drawn_variants(affinities: Mapping[str, AffinityConfig], quick: bool = False) -> tuple[Variant, ...]:
@@ -116,7 +131,7 @@ def drawn_variants(affinities: Mapping[str, AffinityConfig], quick: bool = False
     return tuple(
         Variant(setting.name, drawn_config(setting, affinity, labels), labels)
         for labels, affinity in affinities.items()
-        for setting in drawn_settings(quick)
+        for setting in drawn_settings(quick, labels)
     )
 
 

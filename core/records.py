@@ -164,11 +164,13 @@ class LabelStatistics:
 @dataclass(frozen=True, slots=True, eq=False)
 class Consistency:
     """What labels say of M matches: ``keep`` (M,) bool may be used; ``weights`` (M,) f32 >= 0 how likely each is drawn, or
-    None for all alike. GSMC adds the best angle on each match's circle and how many points were visible there.
+    None for all alike; ``probabilities`` (M,) f32 how likely each is right, by which a pose is judged, or None where every
+    match that agrees counts alike. GSMC adds the best angle on each match's circle and how many points were visible there.
     """
 
     keep: Array
     weights: Array | None = None
+    probabilities: Array | None = None
     best_angle_rad: Array | None = None
     num_visible: Array | None = None
 
@@ -177,10 +179,11 @@ class Consistency:
             self,
             keep=(np.bool_, (None,)),
             weights=(np.float32, (None,)),
+            probabilities=(np.float32, (None,)),
             best_angle_rad=(np.float32, (None,)),
             num_visible=(np.int32, (None,)),
         )
-        _same_length(self, "keep", "weights", "best_angle_rad", "num_visible")
+        _same_length(self, "keep", "weights", "probabilities", "best_angle_rad", "num_visible")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

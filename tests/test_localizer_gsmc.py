@@ -182,7 +182,8 @@ def test_poses_are_found_among_nine_wrong_matches_of_ten(method):
     found = localize_prepared(prepared, scene_map, LocalizerConfig(method=method), labels=labels)
     assert found.error.position_m < 0.01
     assert found.consistency.num_visible is not None
-    assert found.result.stats.num_iterations < 1500  # 10 % inliers alike: 9,000
+    if method == "gsmc":  # gsmc-soft looks for a pose of better evidence until the last sample
+        assert found.result.stats.num_iterations < 1500  # 10 % inliers alike: 9,000
 
 
 def test_a_wrong_height_beyond_its_error_leaves_no_place_and_says_so():

@@ -160,7 +160,7 @@ def test_a_track_that_begins_at_a_wrong_place_is_left_for_one_that_fits_better(s
     alone, contested = (
         steps_of(frames, scene_map, toy_statistics(0.6), patient(rival_share=share), 4)[1] for share in (0.0, 0.25)
     )
-    assert errors_m(alone)[-1] > 20
+    assert not (errors_m(alone)[5:] < 20).any()  # far off, or no pose: they do not settle at the true place
     assert alone.num_lost == 0
     assert errors_m(contested)[-1] < 3  # it settles within some frames more
     assert (contested.num_lost, contested.num_recovered) == (1, 1)

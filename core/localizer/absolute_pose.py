@@ -15,16 +15,20 @@ _FAR = 1e7  # m; beyond it the squares of f32 overflow, and no pose is meant
 class AbsolutePose:
     """Poses are rows (3, 4) [R | t] of ``cam_from_world``; M matches of px (M, 2) and world points (M, 3), all finite.
 
-    Errors are measured in px of the camera without its distortion; ``max_error_px`` truncates them. The points are
-    moved to their middle, where f32 is exact enough for a world of any origin.
+    Errors are measured in px of the camera without its distortion; ``max_error_px`` truncates them. ``counts`` (M,) >= 0 is
+    what each match adds to the cost of a pose that it does not agree with, 1 by default. The points are moved to their
+    middle, where f32 is exact enough for a world of any origin.
     """
 
     sample_size = 3
 
-    def __init__(self, points2D: Array, points3D: Array, camera: Camera, max_error_px: float) -> None:
+    def __init__(
+        self, points2D: Array, points3D: Array, camera: Camera, max_error_px: float, counts: Array | None = None
+    ) -> None:
         self._points2D, self._camera = points2D, _poselib_camera(camera)
         self._middle = points3D.mean(axis=0)
         self._points3D = points3D - self._middle
+        self._counts = np.ones(len(points2D), np.float32) if counts is None else counts.astype(np.float32)
         self._rays = camera.bearings(points2D)
         plane = (self._rays[:, :2] / self._rays[:, 2:]).T.astype(np.float32)
         homogeneous = np.vstack([self._points3D.T, np.ones(len(points3D))]).astype(np.float32)
@@ -40,12 +44,11 @@ class AbsolutePose:
         return poses[np.isfinite(poses).all(axis=(1, 2))]  # points on a line give none or NaN
 
     def costs(self, models: Array) -> Array:
-        """Sum (B,) over the matches of the squared error in units of the largest one allowed, at most 1 each."""
+        """Sum (B,) over the matches of what each counts times its squared error in units of the largest allowed, at most 1."""
         if not len(models):
             return np.zeros(0, np.float32)
         step = max(1, _PAIRS // max(1, len(self._rays)))
-        ones = np.ones(len(self._rays), np.float32)
-        return np.concatenate([self._errors(models[k : k + step]) @ ones for k in range(0, len(models), step)])
+        return np.concatenate([self._errors(models[k : k + step]) @ self._counts for k in range(0, len(models), step)])
 
     def inliers(self, model: Array) -> Array:
         return self._errors(model[None])[0] < 1
@@ -61,8 +64,8 @@ class AbsolutePose:
         return found.Rt if np.isfinite(found.Rt).all() else model
 
     def in_world(self, model: Array) -> Array:
-        """The pose (3, 4) of the points as they were given."""
-        return np.hstack([model[:, :3], model[:, 3:] - model[:, :3] @ self._middle[:, None]])
+        """The pose (..., 3, 4) of the points as they were given."""
+        return np.concatenate([model[..., :3], model[..., 3:] - model[..., :3] @ self._middle[:, None]], axis=-1)
 
     def _errors(self, models: Array) -> Array:
         """Squared errors (B, M) f32 in units of the largest one allowed, cut at 1 (behind the camera: 1)."""

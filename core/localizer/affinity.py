@@ -36,6 +36,13 @@ class AffinityConfig:
         0.0, minimum=0.0, maximum=4.0, help="power of vote share times confidence that scales a log ratio; 0: not asked"
     )
     least: float = setting(0.0, minimum=0.0, maximum=1.0, help="matches that are less likely right than this are dropped")
+    evidence: bool = setting(True, help="a match that agrees with a pose counts as much as it is likely right; off: all alike")
+    verification: float = setting(
+        20.0,
+        minimum=0.0,
+        maximum=1000.0,
+        help="what a mean log ratio of 1 over all points visible from a pose adds to its matches' evidence; 0: not asked",
+    )
     weigh_p3p: bool = setting(
         False, help="plain P3P too draws each match as likely as its descriptors say it is right; off: best scores first"
     )
@@ -123,9 +130,16 @@ def _logistic(odds: Array) -> Array:
 
 
 def ssmc_soft(given: MethodInput) -> Consistency:
-    """Draw each match as often as it is likely to be right; only those less likely than ``least`` are dropped."""
+    """Draw each match as often as it is likely to be right, and judge a pose by how likely the matches are that agree with
+    it; only those less likely than ``least`` are dropped.
+    """
     chance = match_probabilities(given)
-    return Consistency(chance >= given.config.affinity.least, chance)
+    return drawn_by(chance, given, chance >= given.config.affinity.least)
+
+
+def drawn_by(chance: Array, given: MethodInput, keep: Array, weights: Array | None = None) -> Consistency:
+    """Matches that are right with probabilities ``chance`` (M,), drawn so or by ``weights``, and counted so as settings ask."""
+    return Consistency(keep, chance if weights is None else weights, chance if given.config.affinity.evidence else None)
 
 
 def _confidence_at(labels: LabelMap, points2D: Array) -> Array:

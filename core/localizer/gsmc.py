@@ -12,7 +12,7 @@ import numpy as np
 
 from core.errors import InputError
 from core.geometry import Array
-from core.localizer.affinity import log_affinity, match_probabilities
+from core.localizer.affinity import drawn_by, log_affinity, match_probabilities
 from core.localizer.circle import Circles, circles_of_matches
 from core.localizer.circle_scores import LabelledCloud, score_circles
 from core.localizer.gravity import map_gravity, near_enough, resolve_prior
@@ -72,20 +72,21 @@ def _consistency(given: MethodInput, soft: bool) -> Consistency:
     scores, visible, circles = _scores(given, soft)
     best = scores.argmax(axis=1)
     rows = np.arange(len(best))
-    return Consistency(
-        keep=np.ones(len(best), bool),
-        weights=_drawing_weights(given, scores[rows, best], np.isfinite(circles.radius), soft),
-        best_angle_rad=2 * np.pi * best / given.config.gsmc.num_angles,
-        num_visible=visible[rows, best],
-    )
+    angle, places = 2 * np.pi * best / given.config.gsmc.num_angles, visible[rows, best]
+    drawn = _drawn(given, scores[rows, best], np.isfinite(circles.radius), soft)
+    return replace(drawn, best_angle_rad=angle, num_visible=places)
 
 
-def _drawing_weights(given: MethodInput, best: Array, possible: Array, soft: bool) -> Array:
-    """The score itself (PAPER 3.4, step 6), or what it makes of the chance that labels and descriptors give a match."""
+def _drawn(given: MethodInput, best: Array, possible: Array, soft: bool) -> Consistency:
+    """All matches, drawn by the score itself (PAPER 3.4, step 6), or by what it makes of the chance that labels and
+    descriptors give a match; this chance alone says what a match counts.
+    """
+    everything = np.ones(len(best), bool)
     if not soft:
-        return best
-    evidence = np.exp(given.config.gsmc.tempering * (best - best.max(initial=0)))
-    return np.where(possible, evidence * match_probabilities(given), 0)
+        return Consistency(everything, best)
+    chance = match_probabilities(given)
+    around = np.exp(given.config.gsmc.tempering * (best - best.max(initial=0)))
+    return drawn_by(chance, given, everything, np.where(possible, around * chance, 0))
 
 
 def match_circle(match: int, given: MethodInput) -> CircleScores:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -10,7 +11,8 @@ import numpy as np
 
 from core.geometry import Array
 
-_BATCH = 500  # samples drawn and scored at a time, once the first few did not settle it
+_BATCH = 250  # samples drawn and scored at a time, once the first few did not settle it
+_LOOKED_AT = 50  # of a batch's models, for a second place
 _REDRAWS = 20
 _LEAST_WEIGHT = 1e-9  # of the largest
 
@@ -56,30 +58,51 @@ def lo_ransac(
     confidence: float,
     seed: int,
     enough: int = 0,
+    judge: Callable[[Array], Array] | None = None,
 ) -> Found:
     """Find the model of lowest cost among samples drawn by ``weights`` (N,) >= 0; each new best is refined on its inliers.
 
     Stops when a sample of inliers of the best model would have been drawn with probability ``confidence``, which the
     weights of the inliers decide, not their number. A model of fewer than ``enough`` inliers is no reason to stop: where
     the weights mislead, a few heavy data agree with each other soon, and the right ones come late.
+
+    ``judge`` adds to the costs of models (B, ...) what else is known of them, (B,), where that is too slow for each: the two
+    best of every batch that have little in common are refined, and all these judged in the end.
     """
     rng = np.random.default_rng(seed)
     weights = _visible(np.asarray(weights, np.float64))
     cumulative = np.cumsum(weights)
-    best, lowest, iterations, refinements = None, np.inf, 0, 0
-    needed, batch = max_iterations, min_iterations
+    best, lowest, iterations, refinements, pool = None, np.inf, 0, 0, []
+    needed, batch = max_iterations, min(min_iterations, _BATCH)
     while iterations < needed:
         samples = draw_samples(cumulative, min(batch, needed - iterations), estimator.sample_size, rng)
         models = estimator.solve(samples)
         costs = estimator.costs(models)
         iterations, batch = iterations + len(samples), _BATCH
-        if len(costs) and costs.min() < lowest:
-            best, lowest, rounds = _polish(estimator, models[costs.argmin()], float(costs.min()))
+        promising = [costs.argmin()] if len(costs) and costs.min() < lowest else []
+        for k in promising if judge is None else _two_apart(estimator, models, costs):
+            model, cost, rounds = _polish(estimator, models[k], float(costs[k]))
             refinements += rounds
-            inliers = estimator.inliers(best)
-            chance = sample_chance(weights, inliers, estimator.sample_size) if inliers.sum() >= enough else 0.0
-            needed = min(max_iterations, max(min_iterations, iterations_needed(chance, confidence)))
+            pool.append((cost, model))
+            if cost < lowest:
+                best, lowest = model, cost
+                inliers = estimator.inliers(best)
+                chance = sample_chance(weights, inliers, estimator.sample_size) if inliers.sum() >= enough else 0.0
+                needed = min(max_iterations, max(min_iterations, iterations_needed(chance, confidence)))
+    if judge is not None and pool:
+        lowest, best = pool[int(np.argmin([cost for cost, _ in pool] + judge(np.array([model for _, model in pool]))))]
     return Found(best, lowest, iterations, refinements)
+
+
+def _two_apart(estimator: Estimator, models: Array, costs: Array) -> list[int]:
+    """The best model, and the next best, of the first few, that shares less than half of its inliers with it."""
+    order = [int(k) for k in np.argsort(costs, kind="stable")[:_LOOKED_AT]]
+    first = estimator.inliers(models[order[0]]) if order else None
+    for k in order[1:]:
+        own = estimator.inliers(models[k])
+        if 2 * (own & first).sum() < own.sum():
+            return [order[0], k]
+    return order[:1]
 
 
 def _visible(weights: Array) -> Array:

@@ -12,7 +12,7 @@ from core.errors import ImageError, InputError
 from core.evaluation.errors import pose_error
 from core.geometry import Array
 from core.images import read_image
-from core.localizer.affinity import AffinityConfig, descriptor_probabilities, ssmc_soft
+from core.localizer.affinity import AffinityConfig, descriptor_probabilities, drawn_by, ssmc_soft
 from core.localizer.features import FeatureConfig
 from core.localizer.given_matches import given_matches
 from core.localizer.gravity import PriorConfig, near_enough
@@ -23,6 +23,7 @@ from core.localizer.query_features import extractor_for, query_features
 from core.localizer.ransac import RansacConfig, estimate_pose
 from core.localizer.retrieval import RetrievalConfig, Retriever, build_retriever, candidate_points, is_used
 from core.localizer.ssmc import SsmcConfig, ssmc
+from core.localizer.verification import pose_verifier
 from core.records import (
     Consistency,
     Features,
@@ -43,15 +44,18 @@ from core.steps import scaled
 def keep_all(given: MethodInput) -> Consistency:
     """The baseline of PAPER 3.2: every match goes to RANSAC, labels or not.
 
-    With ``affinity.weigh_p3p`` each is drawn as its descriptors deserve: what a method that weighs by labels is fairly
-    compared with.
+    With ``affinity.weigh_p3p`` each is drawn, and counts, as its descriptors deserve: what a method that weighs by labels is
+    fairly compared with.
     """
     everything = np.ones(len(given.matches), bool)
-    return Consistency(everything, descriptor_probabilities(given) if given.config.affinity.weigh_p3p else None)
+    if not given.config.affinity.weigh_p3p:
+        return Consistency(everything)
+    return drawn_by(descriptor_probabilities(given), given, everything)
 
 
 METHODS: dict[str, Method] = {"p3p": keep_all, "ssmc": ssmc, "ssmc-soft": ssmc_soft, "gsmc": gsmc, "gsmc-soft": gsmc_soft}
 NEED_LABELS = frozenset(METHODS) - {"p3p"}
+_VERIFIED = frozenset({"ssmc-soft", "gsmc-soft"})
 _SEEN = "have a place on their circle from where the labels fit"
 _KEPT = {"ssmc": "keep their label", "ssmc-soft": "have labels that go together", "gsmc": _SEEN, "gsmc-soft": _SEEN}
 """What it means that a method keeps a match, to say why too few are left."""
@@ -150,7 +154,8 @@ def localize_prepared(
     """
     query, matches = prepared.query, prepared.matches
     _require_label_size(query, labels)
-    consistency = _method(config.method)(MethodInput(query, matches, scene_map, labels, statistics, config, seed))
+    given = MethodInput(query, matches, scene_map, labels, statistics, config, seed)
+    consistency = _method(config.method)(given)
     near = near_enough(query, scene_map, matches.point_ids)
     consistency = consistency if near.all() else replace(consistency, keep=consistency.keep & near)
     result = estimate_pose(
@@ -161,6 +166,8 @@ def localize_prepared(
         seed,
         keep=consistency.keep,
         weights=consistency.weights,
+        probabilities=consistency.probabilities,
+        judge=pose_verifier(given) if config.method in _VERIFIED else None,
         method=config.method,
         kept=_KEPT.get(config.method, "can be used"),
     )

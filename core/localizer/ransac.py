@@ -8,6 +8,7 @@ distortion); poses are refined, and inliers counted, by projecting points with t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +23,8 @@ from core.records import LocalizationResult, Matches2D3D, RansacStats, SceneMap,
 from core.scene.colmap import points2D_to_colmap, to_pycolmap_camera, to_pycolmap_pose
 
 MIN_SAMPLE = 4  # P3P needs three and a fourth to choose among its solutions
+Judge = Callable[[Array], Array]
+"""What else speaks for poses (B, 3, 4) [R | t] of cam_from_world: log-likelihoods (B,), added to those of their matches."""
 _POSELIB_MODELS = frozenset({"SIMPLE_PINHOLE", "PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV", "FULL_OPENCV", "OPENCV_FISHEYE"})
 
 
@@ -54,6 +57,8 @@ def estimate_pose(
     *,
     keep: Array | None = None,
     weights: Array | None = None,
+    probabilities: Array | None = None,
+    judge: Judge | None = None,
     method: str = "p3p",
     kept: str = "can be used",
 ) -> LocalizationResult:
@@ -62,7 +67,11 @@ def estimate_pose(
 
     ``keep`` (M,) bool limits the estimation and the inliers to a part of the matches (PAPER 3.3), ``kept`` says in words
     what these do. ``weights`` (M,) >= 0 are how likely each match is drawn (PAPER 3.4), instead of by score; matches of
-    weight 0 are never drawn, but may be inliers. Inliers are the kept matches that project within ``max_error_px`` in
+    weight 0 are never drawn, but may be inliers. ``probabilities`` (M,) are how likely each match is right: with them a pose
+    is as good as the evidence of the matches that agree with it (see ``evidence``), not as their number, and all of
+    ``max_iterations`` samples are tried, because the best pose need not be the one most likely drawn. ``judge`` then chooses
+    among the best poses of all parts of the search, as much as it adds to their evidence.
+    Inliers are the kept matches that project within ``max_error_px`` in
     front of the returned camera; ``reproj_errors_px`` is of all matches. Whether enough points agree is counted among all
     of them: a match that labels dropped chose no pose, and is all the better a witness of the one that was found.
     Fewer than four matches to draw from, no consensus, no more than chance gives, and poses that the inliers do not fix
@@ -76,7 +85,7 @@ def estimate_pose(
     num_drawn = int((usable if weights is None else usable & (weights > 0)).sum())
     if num_drawn < MIN_SAMPLE:
         return _failure(_too_few(num_drawn, len(matches), kept), matches, config, seed, method)
-    pose, info = _search(matches, points3D, usable, weights, camera, config, seed)
+    pose, info = _search(matches, points3D, usable, weights, probabilities, judge, camera, config, seed)
     if pose is not None and camera.model not in _POSELIB_MODELS:
         pose = _refined(pose, matches.points2D, points3D, usable, camera, config)
     if pose is None:
@@ -123,6 +132,19 @@ def log10_chance_weighted(inliers: Array, errors_px: Array, usable: Array, weigh
     return min(alarms) + float(np.log10(len(parts)))
 
 
+def evidence(probabilities: Array, camera: Camera, max_error_px: float) -> Array:
+    """How much (M,) f64 >= 0 a match that agrees with a pose speaks for it: the log of P(it agrees | the pose is right) over
+    P(it agrees by chance), where it is right with the given probability and a wrong one falls anywhere in the image.
+
+    A sum of these, cut off by the error as inliers are, is MLESAC's likelihood with a prior for every match (Tordoff and
+    Murray, Guided-MLESAC, PAMI 2005): three matches that are probably right outweigh ten that are probably not. Values
+    that are not finite count as 0.
+    """
+    likely = np.clip(np.nan_to_num(probabilities.astype(np.float64), nan=0.0), 0.0, 1 - 1e-6)
+    chance = min(1.0, np.pi * max_error_px**2 / (camera.width * camera.height))
+    return np.log1p(likely / ((1 - likely) * chance))
+
+
 def _drawing_weights(weights: Array | None, usable: Array) -> Array | None:
     """Weights (M,) f64 of the usable matches, 0 where there is none; None where all are alike and above 0."""
     if weights is None:
@@ -137,30 +159,41 @@ def _search(
     points3D: Array,
     usable: Array,
     weights: Array | None,
+    probabilities: Array | None,
+    judge: Judge | None,
     camera: Camera,
     config: RansacConfig,
     seed: int,
 ) -> tuple[Rigid3d | None, dict]:
     order = np.flatnonzero(usable)
     if weights is not None:
-        return _weighted(matches.points2D[order], points3D[order], weights[order], camera, config, seed)
+        counts = None if probabilities is None else evidence(probabilities[order], camera, config.max_error_px)
+        return _weighted(matches.points2D[order], points3D[order], weights[order], counts, judge, camera, config, seed)
     order = order[np.argsort(-matches.scores[order], kind="stable")]
     return _poselib(matches.points2D[order], points3D[order], camera, _with_scores(config, matches.scores[order]), seed)
 
 
 def _weighted(
-    points2D: Array, points3D: Array, weights: Array, camera: Camera, config: RansacConfig, seed: int
+    points2D: Array,
+    points3D: Array,
+    weights: Array,
+    counts: Array | None,
+    judge: Judge | None,
+    camera: Camera,
+    config: RansacConfig,
+    seed: int,
 ) -> tuple[Rigid3d | None, dict]:
     points2D, camera = _for_poselib(points2D, camera)
-    problem = AbsolutePose(points2D, points3D, camera, config.max_error_px)
+    problem = AbsolutePose(points2D, points3D, camera, config.max_error_px, counts)
     found = lo_ransac(
         problem,
         weights,
-        min_iterations=min(config.min_iterations, config.max_iterations),
+        min_iterations=min(config.min_iterations, config.max_iterations) if counts is None else config.max_iterations,
         max_iterations=config.max_iterations,
         confidence=config.confidence,
         seed=seed,
         enough=config.min_inliers,
+        judge=None if counts is None or judge is None else lambda models: -judge(problem.in_world(models)),
     )
     info = {"iterations": found.num_iterations, "refinements": found.num_refinements, "model_score": found.cost}
     if found.model is None or not np.isfinite(found.model).all():
