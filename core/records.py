@@ -390,11 +390,16 @@ class Matches2D3D:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RansacStats:
+    """How the search went. ``label_fit``: the mean log-likelihood ratio of the labels of all that the pose sees of the map, 0
+    where they fit as by chance, None where that was not asked.
+    """
+
     num_iterations: int = 0
     num_refinements: int = 0
     num_inliers: int = 0
     inlier_ratio: float = 0.0
     score: float = 0.0
+    label_fit: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

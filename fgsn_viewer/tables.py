@@ -17,7 +17,8 @@ from fgsn_viewer.display import DROPPED, INLIER, OUTLIER
 class MatchRows:
     """All matches as columns of length M. Absent values: NaN, or -1 for ids, labels and images. ``kinds`` of display.
 
-    ``points_ref`` (M, 2) f64 px is NaN where the reference that is shown does not see the match.
+    ``points_ref`` (M, 2) f64 px is NaN where the reference that is shown does not see the match; ``likely`` (M,): how likely
+    the method holds each to be right, None where it does not say.
     """
 
     scores: Array
@@ -28,11 +29,13 @@ class MatchRows:
     points_ref: Array
     points_query: Array
     image_names: tuple[str, ...] = ()
+    likely: Array | None = None
 
     def __post_init__(self) -> None:
         columns = {"scores": (np.float64, (None,)), "errors_px": (np.float64, (None,)), "kinds": (np.int64, (None,))}
         columns |= {"point_ids": (np.int64, (None,)), "images": (np.int64, (None,))}
         columns |= {"points_ref": (np.float64, (None, 2)), "points_query": (np.float64, (None, 2))}
+        columns |= {} if self.likely is None else {"likely": (np.float64, (None,))}
         for name, (dtype, shape) in columns.items():
             object.__setattr__(self, name, frozen_array(getattr(self, name), dtype, shape, name))
 
@@ -80,6 +83,7 @@ def localization_rows(localization: Localization, scene_map: SceneMap, image: in
         points_ref=points_ref,
         points_query=matches.points2D,
         image_names=tuple(item.name for item in scene_map.images),
+        likely=None if localization.consistency is None else localization.consistency.probabilities,
     )
 
 

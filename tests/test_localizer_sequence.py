@@ -267,7 +267,7 @@ def test_a_pose_without_matches_is_explained_by_its_labels(followed, scene_map):
     values = {item.name: item.value for item in autopsy.evidence}
     assert autopsy.verdict == "localized"
     assert "the particles agree on one place" in autopsy.cause
-    assert values["label_evidence"] == pytest.approx(result.localizations[-1].result.stats.score)
+    assert values["label_evidence"] == pytest.approx(result.localizations[-1].result.stats.label_fit)
     assert values["labelled"] == len(scene_map.points3D)
     assert values["seen"] > 50
     assert values["position_error_m"] < 0.5

@@ -10,6 +10,7 @@ from test_localizer_ransac import PINHOLE, map_of, matches_of, problem
 from core.errors import InputError
 from core.evaluation.errors import pose_error
 from core.localizer.affinity import AffinityConfig
+from core.localizer.autopsy import explain
 from core.localizer.lo_ransac import lo_ransac
 from core.localizer.pipeline import LocalizerConfig, Prepared, localize_prepared
 from core.localizer.ransac import estimate_pose, evidence
@@ -135,10 +136,30 @@ def test_labels_decide_between_places_that_about_as_many_matches_agree_on():
     assert pose_error(found(100.0).cam_from_world, pose).position_m < 0.05
 
 
+def test_a_result_says_how_well_the_labels_of_what_its_pose_sees_fit():
+    scene_map, matches, labels, pose = street(count=300)
+    features = Features(np.zeros((300, 2)), np.ones(300), np.zeros(300), np.zeros((300, 128)), "toy")
+    prepared = Prepared(query_at(pose), features, matches)
+
+    def found(labels, **affinity):
+        config = LocalizerConfig(method="ssmc-soft", affinity=AffinityConfig(**affinity))
+        return localize_prepared(prepared, scene_map, config, 0, labels, counted(np.eye(NUM_LABELS) * 1000))
+
+    fits = found(labels)
+    assert 1 < fits.result.stats.label_fit < np.log(NUM_LABELS)
+    assert explain(fits, scene_map).verdict == "localized"
+    contradicted = found(replace(labels, labels=(labels.labels + 1) % NUM_LABELS))
+    assert contradicted.result.stats.label_fit < 0
+    autopsy = explain(contradicted, scene_map)
+    assert autopsy.verdict == "weak"
+    assert "the labels of what it sees of the map fit no better than by chance" in autopsy.cause
+    assert found(labels, verification=0.0).result.stats.label_fit is None
+
+
 def test_where_nothing_can_be_verified_nothing_is():
     scene_map, matches, labels, pose = street(count=50)
-    off = AffinityConfig(verification=0.0)
-    assert pose_verifier(given_of(scene_map, matches, labels, pose, affinity=off)) is None
+    for off in (AffinityConfig(verification=0.0), AffinityConfig(evidence=False)):
+        assert pose_verifier(given_of(scene_map, matches, labels, pose, affinity=off)) is None
     assert pose_verifier(given_of(replace(scene_map, visibility=None), matches, labels, pose)) is None
     moving = counted(np.eye(NUM_LABELS), np.zeros(NUM_LABELS, bool))
     assert pose_verifier(given_of(scene_map, matches, labels, pose, moving)) is None

@@ -27,7 +27,7 @@ from fgsn_viewer.views.match_table import COLUMNS, MatchTable
 from fgsn_viewer.views.pair_header import PairHeader
 from fgsn_viewer.views.pose_panel import TIPS, PosePanel
 from fgsn_viewer.views.scene_tree import SceneTree, short_names
-from fgsn_viewer.views.selection_panel import NOTHING, SelectionPanel, label_lines, point_lines
+from fgsn_viewer.views.selection_panel import NOTHING, SelectionPanel, label_lines, match_lines, point_lines
 from fgsn_viewer.views.start_page import MAX_SHOWN, StartPage
 from fgsn_viewer.views.status_line import StatusLine
 
@@ -425,6 +425,13 @@ def test_the_selection_says_how_to_select_while_nothing_is(qtbot, tmp_path):
     assert sorted(part.split()[0] for part in told.splitlines()) in (["1", "2"], ["1", "2", "2"])
     assert told.endswith(" m")
     assert point_lines(None, scene.map, None) == label_lines(1, (None, None), None, False) == []
+
+
+def test_a_match_says_how_likely_it_is_right_where_the_method_knows():
+    plain = match_rows(3)
+    weighed = replace(plain, likely=np.array([0.421, 0.0012, 1.0]))
+    assert "likely right" not in dict(match_lines(plain, 0, None))
+    assert [dict(match_lines(weighed, k, None))["likely right"] for k in range(3)] == ["42.1 %", "0.1 %", "100.0 %"]
 
 
 def test_the_start_page_lists_recent_scenes_and_opens_them(qtbot):

@@ -60,7 +60,7 @@ VERDICTS = {
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What the rules look at. Values about the inliers are None without a pose or inliers, those about the truth without a
-    known one, those of a sequence (``label_evidence``) for a single query.
+    known one, ``label_evidence`` where a method compares no labels with all that the pose sees.
     """
 
     condition: str
@@ -111,6 +111,8 @@ def measure(localization: Localization, scene_map: SceneMap) -> Facts:
         values |= _about_inliers(localization, scene_map, query.camera)
     if query.camera is not None and query.cam_from_world is not None:
         values |= _about_truth(localization, scene_map, query.camera, query.cam_from_world, max_error)
+    if result.cam_from_world is not None:
+        values["label_evidence"] = result.stats.label_fit
     if result.method == SEQUENCE:
         values |= _about_labels(localization, scene_map)
     if localization.error is not None:
@@ -180,13 +182,11 @@ def _about_truth(
 
 
 def _about_labels(localization: Localization, scene_map: SceneMap) -> dict:
-    """What a method without descriptors goes by: labelled points, those before the camera, how well labels fit them."""
+    """What a method without descriptors goes by: labelled points, and those before the camera."""
     result, query = localization.result, localization.query
     values: dict = {"num_labelled": 0 if scene_map.labels is None else len(scene_map.labels.labels)}
-    if result.cam_from_world is not None:
-        values["label_evidence"] = result.stats.score
-        if query.camera is not None:
-            values["num_seen"] = int(in_view(result.cam_from_world, scene_map, query.camera).sum())
+    if result.cam_from_world is not None and query.camera is not None:
+        values["num_seen"] = int(in_view(result.cam_from_world, scene_map, query.camera).sum())
     return values
 
 
@@ -277,6 +277,8 @@ def _weaknesses(facts: Facts) -> list[str]:
     if facts.position_std_m is not None and facts.median_depth_m and facts.position_std_m > LOOSE * facts.median_depth_m:
         flat = " and lie at one depth" if facts.depth_ratio is not None and facts.depth_ratio < ONE_DEPTH else ""
         reasons.append(f"they fix the position only to {facts.position_std_m:.2f} m{flat}")
+    if facts.label_evidence is not None and facts.label_evidence <= 0:
+        reasons.append("the labels of what it sees of the map fit no better than by chance")
     return reasons
 
 

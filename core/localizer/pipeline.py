@@ -156,6 +156,7 @@ def localize_prepared(
     _require_label_size(query, labels)
     given = MethodInput(query, matches, scene_map, labels, statistics, config, seed)
     consistency = _method(config.method)(given)
+    verifier = pose_verifier(given) if config.method in _VERIFIED else None
     near = near_enough(query, scene_map, matches.point_ids)
     consistency = consistency if near.all() else replace(consistency, keep=consistency.keep & near)
     result = estimate_pose(
@@ -167,11 +168,14 @@ def localize_prepared(
         keep=consistency.keep,
         weights=consistency.weights,
         probabilities=consistency.probabilities,
-        judge=pose_verifier(given) if config.method in _VERIFIED else None,
+        judge=verifier,
         method=config.method,
         kept=_KEPT.get(config.method, "can be used"),
     )
     result = replace(result, config=result.config | _settings(config))
+    if verifier is not None and result.cam_from_world is not None:
+        fit = float(verifier.fit(result.cam_from_world.matrix()[None, :3])[0])
+        result = replace(result, stats=replace(result.stats, label_fit=fit))
     known = result.cam_from_world is not None and query.cam_from_world is not None
     error = pose_error(result.cam_from_world, query.cam_from_world) if known else None
     ranking = rank_references(matches, result, scene_map)

@@ -393,7 +393,7 @@ class Tracker:
         empty = refused(frame.query, "", METHOD, self._seed)
         pose, truth = cloud.cam_from_world, frame.query.cam_from_world
         none = np.zeros(0)
-        stats = RansacStats(score=evidence or 0.0)
+        stats = RansacStats(label_fit=evidence or 0.0)
         result = LocalizationResult(pose, none, none, stats, METHOD, _settings(self.config), self._seed)
         return replace(empty, result=result, error=None if truth is None else pose_error(pose, truth))
 

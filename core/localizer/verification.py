@@ -7,7 +7,7 @@ points in view, matched or not, which the image's labels fit or do not.
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from core.errors import InputError
 from core.geometry import Array
 from core.localizer.label_likelihood import (
     LabelledPoints,
+    LabelVolume,
     LikelihoodConfig,
     label_probabilities,
     label_volume,
@@ -22,37 +23,50 @@ from core.localizer.label_likelihood import (
     mean_log_ratios,
 )
 from core.localizer.methods import MethodInput, require_labels, stationary_labels
-from core.localizer.ransac import Judge
 from core.records import LabelStatistics, SceneMap
 
 _LIKELIHOOD = LikelihoodConfig(same_place_m=0.0)  # poses of many places, each with its own points
 
 
-def pose_verifier(given: MethodInput) -> Judge | None:
-    """A function of poses (B, 3, 4) that gives how well labels fit them, (B,) f64: the mean log-likelihood ratio of the points
-    visible from each (``label_likelihood.mean_log_ratios``), times ``affinity.verification``.
+class PoseVerifier:
+    """One query's labels against the labelled points that any pose would see: a ``Judge`` of its poses."""
 
-    None where that is 0, where the map does not know from where its points were seen, or where none of its labels stays.
+    def __init__(self, given: MethodInput, statistics: LabelStatistics | None, points: LabelledPoints) -> None:
+        self._given, self._statistics, self._points = given, statistics, points
+
+    def __call__(self, poses: Array) -> Array:
+        """Log-likelihoods (B,) f64 of poses (B, 3, 4): ``affinity.verification`` times how well labels fit."""
+        return self._given.config.affinity.verification * self.fit(poses)
+
+    def fit(self, poses: Array) -> Array:
+        """The mean log-likelihood ratio (B,) f64 of the labels of all points visible from poses (B, 3, 4) [R | t] of
+        cam_from_world (``label_likelihood.mean_log_ratios``); 0: no better than by chance.
+        """
+        rotations, centers = poses[:, :, :3], -np.einsum("nji,nj->ni", poses[:, :, :3], poses[:, :, 3])
+        return mean_log_ratios(self._points, self._volume, rotations, centers, _LIKELIHOOD)[0]
+
+    @cached_property
+    def _volume(self) -> LabelVolume:
+        probabilities = label_probabilities(self._statistics, self._points.num_labels, _LIKELIHOOD)
+        used = np.unique(self._points.labels.numpy())
+        return label_volume(self._given.labels, self._given.query.camera, probabilities, used, _LIKELIHOOD)
+
+
+def pose_verifier(given: MethodInput) -> PoseVerifier | None:
+    """What verifies a query's poses; None where ``affinity.verification`` is 0 or matches count alike, where the map does not
+    know from where its points were seen, or where none of its labels stays.
+
     Raises InputError for labels that are not there or of another vocabulary than the map's.
     """
-    strength = given.config.affinity.verification
-    if not strength or given.scene_map.visibility is None:
+    affinity = given.config.affinity
+    if not (affinity.evidence and affinity.verification) or given.scene_map.visibility is None:
         return None
-    labels, points = require_labels(given)
+    _, points = require_labels(given)
     statistics = given.statistics
     if statistics is not None and stationary_labels(given) is None:
         statistics = replace(statistics, stationary=np.ones(points.num_labels, bool))
     seen = _lasting_points(given.scene_map, statistics)
-    if seen is None:
-        return None
-
-    def judge(poses: Array) -> Array:
-        probabilities = label_probabilities(statistics, points.num_labels, _LIKELIHOOD)
-        volume = label_volume(labels, given.query.camera, probabilities, np.unique(seen.labels.numpy()), _LIKELIHOOD)
-        rotations, centers = poses[:, :, :3], -np.einsum("nji,nj->ni", poses[:, :, :3], poses[:, :, 3])
-        return strength * mean_log_ratios(seen, volume, rotations, centers, _LIKELIHOOD)[0]
-
-    return judge
+    return None if seen is None else PoseVerifier(given, statistics, seen)
 
 
 @lru_cache(maxsize=2)  # every query of a map asks for the same

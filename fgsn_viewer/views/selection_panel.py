@@ -67,6 +67,8 @@ def match_lines(rows: MatchRows | None, match: int | None, labels: tuple[Array, 
     if np.isfinite(rows.errors_px[match]):
         lines.append(("error", f"{rows.errors_px[match]:.2f} px"))
     lines.append(("score", f"{rows.scores[match]:.2f}"))
+    if rows.likely is not None:
+        lines.append(("likely right", f"{100 * rows.likely[match]:.1f} %"))
     for name, points in (("left", rows.points_ref), ("right", rows.points_query)):
         x, y = points[match]
         lines.append((name, f"({x:.1f}, {y:.1f}) px" if np.isfinite(x) else "not seen there"))
