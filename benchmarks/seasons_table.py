@@ -55,7 +55,7 @@ def seasons_text(study: Study, command: str, machine: str) -> str:
     sections = {
         "Tuned first": _tuning(study),
         "Fitted on the tuning worlds": _fitted(study),
-        "Changed conditions, all methods": f"{_main(changed, study.num_labels)}\n\n{_sequences()}",
+        "Changed conditions, all methods": f"{_main(changed, study.num_labels)}\n\n{_about_lines()}",
         "Who wins, on the same queries": _claims(rows, study.num_labels),
         "Where descriptors tell little": _lax(changed),
         "What labels keep of right and wrong matches": _kept(rows),
@@ -125,7 +125,7 @@ def _fitted(study: Study) -> str:
     return f"{text}\n\nTempering of gsmc-soft, by recall on the tuning worlds: {study.fitted.tempering:g} of {tried}."
 
 
-def _sequences() -> str:
+def _about_lines() -> str:
     noise = OdometryNoise()
     return (
         "pfsl follows each condition's queries as a drive, as no other method does: it is told more. Its odometry is "
@@ -135,8 +135,10 @@ def _sequences() -> str:
         "images that look most like the first query (VLAD over the map's descriptors), half beside all mapping cameras. "
         'Lines that say "start known" are told the first query\'s position instead, the truth with normal errors of the '
         "stated deviation along both level axes, as GPS has, and nothing of the queries after it. "
-        f'"{WEIGHTED}" uses the RANSAC of the methods with labels and weights without labels: what these find beyond it '
-        "is owed to labels."
+        f'"{WEIGHTED}" uses the RANSAC of the methods with labels and weights without labels, drawn and counted as tuned: what '
+        "these find beyond it is owed to labels. Soft labels draw each match as likely as it is right, count it so where it agrees "
+        "with a pose, and verify the best poses by the labels of all that these see of the map: "
+        f'"{DRAWN_ALONE}" does the first alone, "{MATCHES_ALONE}" the first two.'
     )
 
 
@@ -147,12 +149,13 @@ def _main(changed: Sequence[TableRow], num_labels: Mapping[str, int]) -> str:
         own = {row.kind: row for row in changed if row.line == line}
         first = next(iter(own.values()))
         cells = [_cell(own[kind], num_labels) if kind in own else "" for kind in kinds]
+        cells.append(_three([float(np.mean(shares)) for shares in zip(*(row.recall for row in own.values()))]))
         known = [own[kind].inlier_ratio_after for kind in kinds if kind in own]
         ratios = [f"{100 * ratio:.0f}" for ratio in known if ratio is not None]
         seconds = sum(row.seconds_per_query for row in own.values()) / len(own)
         body.append([first.method, first.labels, *cells, " / ".join(ratios), f"{seconds:.2f}"])
     counts = [f"{kind} ({max(row.num_queries for row in changed if row.kind == kind)})" for kind in kinds]
-    header = ["method", "labels", *counts, "right matches, %", "s a query"]
+    header = ["method", "labels", *counts, "mean over kinds", "right matches, %", "s a query"]
     words = "The small interval is Wilson's 95 % of the middle number. Right matches: after the semantic step, as drawn."
     return f"{words}\n\n{_table(header, body)}"
 

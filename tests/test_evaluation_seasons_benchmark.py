@@ -11,7 +11,7 @@ from benchmarks import seasons, seasons_real
 from benchmarks import seasons_tuning as tuning
 from benchmarks.seasons_fit import BY_DESCRIPTORS, Fitted, best_tempering, tempering_name
 from benchmarks.seasons_scenes import AIMS, DIFFICULTIES, TEST_SEED, TUNING_SEED, Difficulty, SceneSet
-from benchmarks.seasons_table import MAJORITY, STRICT
+from benchmarks.seasons_table import DRAWN_ALONE, MAJORITY, MATCHES_ALONE, STRICT
 from core.evaluation.job import Labelling
 from core.geometry import Camera
 from core.images import write_image
@@ -42,7 +42,7 @@ def test_no_world_is_of_two_purposes():
     assert len(set(everything)) == len(everything) == 2 * 3 * 12
     assert min(everything) >= 60_000
     assert max(everything) < 900_000
-    assert scene_set(TEST_SEED).seeds_text == "urban 70100 to 70111, suburban 71100 to 71111, park 72100 to 72111"
+    assert scene_set(TEST_SEED).seeds_text == "urban 70200 to 70211, suburban 71200 to 71211, park 72200 to 72211"
 
 
 def test_the_best_setting_of_plain_p3p_is_the_one_that_finds_most_changed_queries(monkeypatch):
@@ -55,7 +55,7 @@ def test_the_best_setting_of_plain_p3p_is_the_one_that_finds_most_changed_querie
     assert (best.setting.name, best.recall) == (names[2], (0, 100, 100))
     assert all(one.recall == (0, 0, 0) for one in others)
     assert best.setting.config().matching.ratio == best.setting.ratio == 0.9
-    assert (len(list(tuning.settings())), len(list(tuning.settings(labels="a")))) == (20, 36)
+    assert (len(list(tuning.settings())), len(list(tuning.settings(labels="a")))) == (30, 72)
 
 
 def test_ssmc_is_tuned_in_how_strict_it_is_and_the_papers_rule_is_ranked_alone():
@@ -63,7 +63,7 @@ def test_ssmc_is_tuned_in_how_strict_it_is_and_the_papers_rule_is_ranked_alone()
 
     settings = list(tuning.settings(labels="a"))
     assert {setting.strictness for setting in settings} == set(tuning.WAYS)
-    lax = next(setting for setting in settings if setting.strictness == tuning.Strictness(9, False, True, True))
+    lax = next(one for one in settings if one.strictness == tuning.Strictness(9, False, True, True) and one.max_error_px == 8)
     config = lax.config("ssmc")
     assert (config.ssmc.window_px, config.ssmc.count_all, config.ssmc.any_view, config.keep_moving) == (9, True, True, False)
     rows = [row("snow/0.jpg", (0.4, 1.0) if one is lax else None, method=one.name, labels="a") for one in settings]
@@ -73,18 +73,37 @@ def test_ssmc_is_tuned_in_how_strict_it_is_and_the_papers_rule_is_ranked_alone()
 
 
 def soft_configs(ratio):
-    setting = tuning.Setting(ratio, 8.0, 4, True)
+    setting = tuning.Setting(ratio, 8.0, 4, True, likely=tuning.VERIFIED)
     return {name: tuning.drawn_config(setting, fit.config, name) for name, fit in FITTED.fits.items()}
+
+
+def soft_stages(name="a"):
+    """Soft labels with every one of their settings tried, none better than another."""
+    tried = {name: [tuning.Tried(setting, (0.0, 0.0, 0.0)) for setting in tuning.drawn_settings(labels=name)]}
+    return seasons.soft_stages(tried, replace(FITTED, fits={name: FITTED.fits["a"]}), name)
 
 
 def test_matches_drawn_by_how_likely_they_are_right_are_tuned_by_themselves():
     affinities = {name: fit.config for name, fit in FITTED.fits.items()}
     made = tuning.drawn_variants(affinities)
-    assert [(one.labels, one.config.method, one.config.affinity.weigh_p3p) for one in made[::4]] == [
-        ("", "p3p", True),
-        ("a", "ssmc-soft", False),
+    told = [(one.labels, one.config.method, one.config.affinity) for one in made[::8]]
+    assert [(labels, method, own.weigh_p3p, own.evidence, own.verification > 0) for labels, method, own in told] == [
+        ("", "p3p", True, False, False),
+        ("", "p3p", True, True, False),
+        ("a", "ssmc-soft", False, False, False),
+        ("a", "ssmc-soft", False, True, False),
+        ("a", "ssmc-soft", False, True, True),
     ]
-    assert [one.config.matching.ratio for one in made[:4]] == [0.85, 0.9, 0.95, 1.0]
+    assert [one.config.matching.ratio for one in made[:8:2]] == [0.85, 0.9, 0.95, 1.0]
+    assert [one.config.ransac.max_error_px for one in made[:2]] == [5.0, 8.0]
+    assert len({(one.labels, one.name) for one in made}) == len(made) == 40
+
+
+def test_what_drawing_counting_and_verifying_each_add_is_measured_by_itself():
+    stages = {name: config.affinity for name, config in soft_stages().items()}
+    assert list(stages) == [DRAWN_ALONE, MATCHES_ALONE]
+    assert [(own.evidence, own.verification) for own in stages.values()] == [(False, 0.0), (True, 0.0)]
+    assert {own.trust for own in stages.values()} == {0.7}
 
 
 def test_plain_p3p_is_also_measured_as_the_others_are_set(tmp_path):
@@ -92,20 +111,22 @@ def test_plain_p3p_is_also_measured_as_the_others_are_set(tmp_path):
     loose, strict = (tuning.Setting(ratio, 8.0, 4, True).config for ratio in (0.95, 0.8))
     paper = {"a": loose("ssmc")}
     soft = soft_configs(0.9)
-    made = seasons.method_variants(strict(), {"a": loose("ssmc")}, soft, [labelling], FITTED, paper)
+    made = seasons.method_variants(strict(), {"a": loose("ssmc")}, soft, {}, [labelling], FITTED, paper)
     drawn = "p3p, drawn by descriptors"
     assert [one.id for one in made[:5]] == ["p3p", "p3p, set as SSMC", drawn, f"{STRICT}/a", "ssmc/a"]
     assert [variant.config.method for variant in made[:4]] == ["p3p", "p3p", "p3p", "ssmc"]
     assert [variant.config.matching.ratio for variant in made[:4]] == [0.8, 0.95, 0.9, 0.95]
     assert [variant.config.affinity.weigh_p3p for variant in made[:4]] == [False, False, True, False]
-    assert seasons.method_variants(strict(), {"a": strict("ssmc")}, soft, [labelling], FITTED, paper)[1].id == drawn
+    assert seasons.method_variants(strict(), {"a": strict("ssmc")}, soft, {}, [labelling], FITTED, paper)[1].id == drawn
 
 
 def test_what_was_fitted_is_what_is_measured(tmp_path):
     labelling = Labelling("a", "stripes", 8, "a", StripeLabels(tmp_path))
     config = {"a": LocalizerConfig()}
     soft = soft_configs(1.0)
-    made = {v.name: v for v in seasons.method_variants(LocalizerConfig(), config, soft, [labelling], FITTED, config)}
+    variants = seasons.method_variants(LocalizerConfig(), config, soft, soft_stages(), [labelling], FITTED, config)
+    made = {variant.name: variant for variant in variants}
+    assert made[DRAWN_ALONE].config.affinity == replace(made["ssmc-soft"].config.affinity, evidence=False, verification=0.0)
     one_label = made[MAJORITY].config
     assert replace(one_label, affinity=replace(one_label.affinity, views=True)) == made["ssmc-soft"].config
     assert made["ssmc-soft"].config.matching.ratio == 1.0
@@ -150,7 +171,7 @@ def test_the_claims_lines_are_those_that_it_puts_in_order(tmp_path):
     fitted = Fitted(dict.fromkeys((BY_DESCRIPTORS, *"abc"), _fit()), 0.1, {})
     config = dict.fromkeys("abc", LocalizerConfig())
     soft = dict.fromkeys((BY_DESCRIPTORS, *"abc"), LocalizerConfig())
-    everything = seasons.method_variants(LocalizerConfig(), config, soft, labellings, fitted, config)
+    everything = seasons.method_variants(LocalizerConfig(), config, soft, soft_stages("b"), labellings, fitted, config)
     assert [variant.id for variant in seasons.claimed(everything, labellings)] == [
         "p3p",
         "p3p, drawn by descriptors",
@@ -161,7 +182,10 @@ def test_the_claims_lines_are_those_that_it_puts_in_order(tmp_path):
         "ssmc-soft/b",
         "ssmc-soft/c",
         "gsmc/b",
+        "gsmc-soft/b",
         "pfsl/a",
+        f"{DRAWN_ALONE}/b",
+        f"{MATCHES_ALONE}/b",
         f"{MAJORITY}/b",
         "pfsl, start known to 4 m/a",
     ]
@@ -220,14 +244,14 @@ def test_a_quick_run_writes_the_whole_text(toy_worlds, capsys):
         "## Other libraries on the same matches",
         "## Photographs",
     ]
-    assert "test: urban 70100 to 70100; tuning: urban 60000 to 60000" in text
+    assert "test: urban 70200 to 70200; tuning: urban 60000 to 60000" in text
     assert "p3p: 4 settings on the tuning worlds" in text
     assert "| a-100 | " in text.split("## Fitted on the tuning worlds")[1].split("##")[0]
     assert "a-100 has no label statistics" in text
     assert "Its odometry is simulated: the true motion" in text
     assert "ssmc a-100: 4 settings on the tuning worlds" in text
-    assert "ssmc-soft a-100: 4 settings on the tuning worlds" in text
-    assert "p3p, drawn by descriptors: 4 settings on the tuning worlds" in text
+    assert "ssmc-soft a-100: 12 settings on the tuning worlds" in text
+    assert "p3p, drawn by descriptors: 8 settings on the tuning worlds" in text
     for line in (
         "| p3p |  |",
         "| ssmc | a-100 |",
