@@ -136,8 +136,8 @@ def _about_lines() -> str:
         'Lines that say "start known" are told the first query\'s position instead, the truth with normal errors of the '
         "stated deviation along both level axes, as GPS has, and nothing of the queries after it. "
         f'"{WEIGHTED}" uses the RANSAC of the methods with labels and weights without labels, drawn and counted as tuned: what '
-        "these find beyond it is owed to labels. Soft labels draw each match as likely as it is right, count it so where it agrees "
-        "with a pose, and verify the best poses by the labels of all that these see of the map: "
+        "these find beyond it is owed to labels. Soft labels draw each match as likely as it is right, count it so where it "
+        "agrees with a pose, and verify the best poses by the labels of all that these see of the map: "
         f'"{DRAWN_ALONE}" does the first alone, "{MATCHES_ALONE}" the first two.'
     )
 

@@ -390,8 +390,9 @@ class Matches2D3D:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RansacStats:
-    """How the search went. ``label_fit``: the mean log-likelihood ratio of the labels of all that the pose sees of the map, 0
-    where they fit as by chance, None where that was not asked.
+    """How the search went. ``evidence``: the log-likelihood ratio of the pose to chance by all that a method knows of its
+    matches and labels, None where matches count alike. ``label_fit``: the mean log-likelihood ratio of the labels of all that
+    the pose sees of the map, 0 where they fit as by chance, None where that was not asked.
     """
 
     num_iterations: int = 0
@@ -399,6 +400,7 @@ class RansacStats:
     num_inliers: int = 0
     inlier_ratio: float = 0.0
     score: float = 0.0
+    evidence: float | None = None
     label_fit: float | None = None
 
 

@@ -26,6 +26,7 @@ LOCALIZER = {
     "--window": "ssmc.window_px",
     "--any-view": "ssmc.any_view",
     "--count-all": "ssmc.count_all",
+    "--verification": "affinity.verification",
 }
 """Option and the setting of LocalizerConfig that it changes."""
 

@@ -13,7 +13,7 @@ from core.localizer.affinity import AffinityConfig
 from core.localizer.autopsy import explain
 from core.localizer.lo_ransac import lo_ransac
 from core.localizer.pipeline import LocalizerConfig, Prepared, localize_prepared
-from core.localizer.ransac import estimate_pose, evidence
+from core.localizer.ransac import RansacConfig, estimate_pose, evidence
 from core.localizer.verification import pose_verifier
 from core.records import Consistency, Features
 
@@ -50,6 +50,25 @@ def test_few_likely_matches_outweigh_many_unlikely_ones():
     assert pose_error(by_evidence.cam_from_world, pose).position_m < 0.01
     assert by_evidence.stats.num_iterations == 10_000  # the best pose may be one that is seldom drawn
     assert by_number.stats.num_iterations < 10_000
+
+
+def test_a_pose_of_evidence_enough_needs_no_more_inliers():
+    matches, scene_map, likely, pose, _ = two_poses(9, 0)
+    weights = np.linspace(1, 2, 9)
+
+    def found(likely, **settings):
+        known = None if likely is None else np.full(9, likely)
+        config = RansacConfig(min_inliers=12, **settings)
+        return estimate_pose(matches, scene_map, PINHOLE, config, weights=weights, probabilities=known)
+
+    assert found(None).failure.endswith("at least 12 needed")
+    sure = found(0.6)
+    assert sure.stats.evidence == pytest.approx(evidence(likely, PINHOLE, 8.0).sum(), rel=1e-3)
+    assert pose_error(sure.cam_from_world, pose).position_m < 0.01
+    unsure = found(0.001)
+    assert unsure.cam_from_world is None
+    assert unsure.failure.endswith("at least 12 needed, or evidence of 50 where it is 13")
+    assert found(0.001, min_evidence=5.0).failure is None
 
 
 def test_what_else_is_known_of_poses_chooses_among_the_best_of_all_parts_of_the_search():

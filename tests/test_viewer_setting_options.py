@@ -45,6 +45,7 @@ def test_every_option_reaches_its_setting(command):
         "--window": 5,
         "--any-view": True,
         "--count-all": True,
+        "--verification": 7.5,
     }
     assert given.keys() == LOCALIZER.keys()
     words = [[option] if value is True else [option, str(value)] for option, value in given.items()]

@@ -83,6 +83,7 @@ class Facts:
     num_seen: int | None = None
     num_labelled: int | None = None
     label_evidence: float | None = None
+    total_evidence: float | None = None
     outcome: str = "unknown"
     position_error_m: float | None = None
     rotation_error_deg: float | None = None
@@ -112,7 +113,7 @@ def measure(localization: Localization, scene_map: SceneMap) -> Facts:
     if query.camera is not None and query.cam_from_world is not None:
         values |= _about_truth(localization, scene_map, query.camera, query.cam_from_world, max_error)
     if result.cam_from_world is not None:
-        values["label_evidence"] = result.stats.label_fit
+        values |= {"label_evidence": result.stats.label_fit, "total_evidence": result.stats.evidence}
     if result.method == SEQUENCE:
         values |= _about_labels(localization, scene_map)
     if localization.error is not None:
@@ -297,6 +298,7 @@ def _evidence(facts: Facts) -> tuple[Evidence, ...]:
         "num_agreeing": "{:.0f} agree with the pose where those that may not be used are counted too, as its acceptance does",
         "num_labelled": "{:.0f} points of the map have a label",
         "label_evidence": "a visible point's label is e^{:.2f} times as likely here as by chance, in the geometric mean",
+        "total_evidence": "matches and labels together make the pose e^{:.0f} times as likely as chance does",
         "num_seen": "{:.0f} map points project into the image from the estimated pose",
         "num_in_view": "{:.0f} map points are in view of the true pose",
         "num_right": "{:.0f} matches point at the right place under the true pose",

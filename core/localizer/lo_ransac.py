@@ -41,12 +41,13 @@ class Estimator(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Found:
-    """The best model, None where no sample gave one; ``cost`` as ``Estimator.costs``."""
+    """The best model, None where no sample gave one; ``cost`` as ``Estimator.costs``, ``judged`` what the judge added to it."""
 
     model: Any
     cost: float
     num_iterations: int
     num_refinements: int
+    judged: float = 0.0
 
 
 def lo_ransac(
@@ -89,9 +90,11 @@ def lo_ransac(
                 inliers = estimator.inliers(best)
                 chance = sample_chance(weights, inliers, estimator.sample_size) if inliers.sum() >= enough else 0.0
                 needed = min(max_iterations, max(min_iterations, iterations_needed(chance, confidence)))
-    if judge is not None and pool:
-        lowest, best = pool[int(np.argmin([cost for cost, _ in pool] + judge(np.array([model for _, model in pool]))))]
-    return Found(best, lowest, iterations, refinements)
+    if judge is None or not pool:
+        return Found(best, lowest, iterations, refinements)
+    judged = judge(np.array([model for _, model in pool]))
+    chosen = int(np.argmin([cost for cost, _ in pool] + judged))
+    return Found(pool[chosen][1], pool[chosen][0], iterations, refinements, float(judged[chosen]))
 
 
 def _two_apart(estimator: Estimator, models: Array, costs: Array) -> list[int]:

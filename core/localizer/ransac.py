@@ -40,6 +40,13 @@ class RansacConfig:
         help="fewer agreeing points than this are a failure; those whose labels differ count too: labels choose what is tried, "
         "geometry decides",
     )
+    min_evidence: float = setting(
+        50.0,
+        minimum=0.0,
+        maximum=10_000.0,
+        help="fewer inliers will do where a method knows how likely each match is right, and the log-likelihood ratio of the "
+        "pose to chance, by these and by the labels of what it sees, is at least this",
+    )
     min_iterations: int = setting(100, minimum=1, maximum=1_000_000, help="try at least this many samples")
     max_iterations: int = setting(10_000, minimum=1, maximum=1_000_000, help="try at most this many samples")
     confidence: float = setting(0.9999, minimum=0.5, maximum=0.999999, help="stop when a better pose is less likely than this")
@@ -70,7 +77,8 @@ def estimate_pose(
     weight 0 are never drawn, but may be inliers. ``probabilities`` (M,) are how likely each match is right: with them a pose
     is as good as the evidence of the matches that agree with it (see ``evidence``), not as their number, and all of
     ``max_iterations`` samples are tried, because the best pose need not be the one most likely drawn. ``judge`` then chooses
-    among the best poses of all parts of the search, as much as it adds to their evidence.
+    among the best poses of all parts of the search, as much as it adds to their evidence. A pose of evidence enough
+    (``min_evidence``) needs no more inliers than fix it.
     Inliers are the kept matches that project within ``max_error_px`` in
     front of the returned camera; ``reproj_errors_px`` is of all matches. Whether enough points agree is counted among all
     of them: a match that labels dropped chose no pose, and is all the better a witness of the one that was found.
@@ -92,7 +100,7 @@ def estimate_pose(
         return _failure("no pose found: RANSAC gave no finite pose", matches, config, seed, method, info)
     errors = reprojection_errors(pose, matches.points2D, points3D, camera)
     inliers = usable & (errors <= config.max_error_px)
-    failure = _objection(pose, inliers, usable, weights, errors, matches, points3D, camera, config)
+    failure = _objection(pose, inliers, usable, weights, errors, info.get("evidence"), matches, points3D, camera, config)
     if failure:
         return _failure(failure, matches, config, seed, method, info)
     stats = _stats(info, int(inliers.sum()), int(usable.sum()))
@@ -196,6 +204,8 @@ def _weighted(
         judge=None if counts is None or judge is None else lambda models: -judge(problem.in_world(models)),
     )
     info = {"iterations": found.num_iterations, "refinements": found.num_refinements, "model_score": found.cost}
+    if counts is not None:
+        info["evidence"] = float(counts.sum(dtype=np.float64)) - found.cost - found.judged
     if found.model is None or not np.isfinite(found.model).all():
         return None, info
     pose = problem.in_world(found.model)
@@ -261,6 +271,7 @@ def _objection(
     usable: Array,
     weights: Array | None,
     errors: Array,
+    known: float | None,
     matches: Matches2D3D,
     points3D: Array,
     camera: Camera,
@@ -270,10 +281,11 @@ def _objection(
     all_matches = f"{len(matches)} matches" if usable.all() else f"{int(usable.sum())} usable matches"
     num_points = len(np.unique(matches.point_ids[inliers]))  # copies of one match are no further evidence
     num_in_all = len(np.unique(matches.point_ids[errors <= config.max_error_px]))
-    if num_in_all < config.min_inliers:
+    if num_in_all < config.min_inliers and (known is None or known < config.min_evidence):
         agree = f"{num_points} of {all_matches} agree" if num_points else f"none of {all_matches} agree"
         others = f", {num_in_all} of all {len(matches)}" if num_in_all > num_points else ""
-        return f"no consensus: {agree} with the best pose found{others}, at least {config.min_inliers} needed"
+        stead = "" if known is None else f", or evidence of {config.min_evidence:g} where it is {known:.0f}"
+        return f"no consensus: {agree} with the best pose found{others}, at least {config.min_inliers} needed{stead}"
     if log10_chance_weighted(inliers, errors, usable, weights, camera) > 0:
         return f"no consensus: {num_points} of {all_matches} agree with the best pose found, no more than chance gives"
     position_m, _ = pose_uncertainty(pose, points3D[inliers], camera)
@@ -297,6 +309,7 @@ def _stats(info: dict[str, Any], num_inliers: int, num_usable: int) -> RansacSta
         num_inliers=num_inliers,
         inlier_ratio=num_inliers / max(1, num_usable),
         score=float(info.get("model_score", 0.0)),
+        evidence=info.get("evidence"),
     )
 
 
