@@ -4,9 +4,9 @@ The hard rule of PAPER 3.3 asks whether two labels are equal, which the finer a 
 a match with point label a and query label b has the likelihood ratio P(b | a, same surface) / P(b), counted on training
 correspondences: labels that are confused across seasons still speak for a match, and rare ones say little.
 
-The defaults of ``bias``, ``slope`` and ``trust`` were fitted to the matches of the demo's own queries, under six conditions of
-one world: numbers on the demo that use them are flattered. ``fit_affinity`` fits them to other matches whose truth is known;
-the seasons benchmark does that on its tuning worlds before it measures anything.
+The defaults of ``bias``, ``slope`` and ``trust`` lie between what ``fit_affinity`` finds for 100 and for 200 clusters on the
+matches of the seasons benchmark's tuning worlds (docs/seasons.md). It fits them to any matches whose truth is known; the
+benchmark does that for every network before it measures anything.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class AffinityConfig:
         50.0, minimum=0.0, maximum=1e6, help="a label seen this often in the statistics is believed half"
     )
     floor: float = setting(0.05, minimum=1e-6, maximum=0.9, help="share of pixels that show something else than the point")
-    bias: float = setting(-5.6, minimum=-20.0, maximum=20.0, help="log odds that a match of score 0 is right")
-    slope: float = setting(13.7, minimum=0.0, maximum=100.0, help="how much a score of 1 adds to the log odds")
+    bias: float = setting(-6.3, minimum=-20.0, maximum=20.0, help="log odds that a match of score 0 is right")
+    slope: float = setting(14.3, minimum=0.0, maximum=100.0, help="how much a score of 1 adds to the log odds")
     trust: float = setting(
-        0.5, minimum=0.0, maximum=1.0, help="share of the labels' log ratio that counts: wrong matches look alike in labels too"
+        0.85, minimum=0.0, maximum=1.0, help="share of the labels' log ratio that counts: wrong matches look alike in labels too"
     )
     certainty: float = setting(
         0.0, minimum=0.0, maximum=4.0, help="power of vote share times confidence that scales a log ratio; 0: not asked"
