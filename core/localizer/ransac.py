@@ -41,7 +41,7 @@ class RansacConfig:
         "geometry decides",
     )
     min_evidence: float = setting(
-        50.0,
+        60.0,
         minimum=0.0,
         maximum=10_000.0,
         help="fewer inliers will do where a method knows how likely each match is right, and the log-likelihood ratio of the "
