@@ -30,7 +30,10 @@ class AffinityConfig:
     bias: float = setting(-6.3, minimum=-20.0, maximum=20.0, help="log odds that a match of score 0 is right")
     slope: float = setting(14.3, minimum=0.0, maximum=100.0, help="how much a score of 1 adds to the log odds")
     trust: float = setting(
-        0.85, minimum=0.0, maximum=1.0, help="share of the labels' log ratio that counts: wrong matches look alike in labels too"
+        0.85,
+        minimum=0.0,
+        maximum=1.0,
+        help="share of the labels' log ratio that counts: wrong matches look alike in labels too",
     )
     certainty: float = setting(
         0.0, minimum=0.0, maximum=4.0, help="power of vote share times confidence that scales a log ratio; 0: not asked"

@@ -36,13 +36,16 @@ TIPS = {
     "reprojection error": "Median distance between the inliers' keypoints and their projected map points",
     "iterations": "Samples that RANSAC tried, and local refinements of the best ones",
     "method": "How matches were chosen for RANSAC; the seed repeats the same answer",
+    "evidence": "Log-likelihood ratio of the pose to chance, by how likely its matches are right and by the labels of all it "
+    "sees; enough of it stands in for inliers",
+    "label fit": "Mean log-likelihood ratio of the labels of all map points that the pose sees; 0 is what chance gives",
     "camera centre": "Position of the estimated camera in the world",
     "agreement": "Share of the points known in both images whose label is the same there",
     "kappa": "Agreement beyond chance: 1 is perfect, 0 is what two unrelated images give",
     "information": "Mutual information: how much a label in one image tells of the label in the other",
     "effective labels": "How many labels are really in use, 2 to the power of their entropy; few labels agree easily",
 }
-ROWS_IN_BLOCK = 6
+ROWS_IN_BLOCK = 7
 
 
 class PosePanel(QWidget):
@@ -234,6 +237,10 @@ def _pose_rows(done: Localization) -> list[tuple[str, str, str, str]]:
     if not is_sequence(result.method):
         rows.append(("iterations + refinements", f"{stats.num_iterations:,} + {stats.num_refinements:,}", "", "iterations"))
     rows.append(("method, seed", f"{result.method}, {result.seed}", "", "method"))
+    if stats.evidence is not None:
+        rows.append(("evidence", f"{stats.evidence:.0f}", "nats", "evidence"))
+    if stats.label_fit is not None:
+        rows.append(("labels in view fit", f"{stats.label_fit:.2f}", "nats", "label fit"))
     return rows
 
 
