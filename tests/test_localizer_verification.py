@@ -9,6 +9,7 @@ from test_localizer_ransac import PINHOLE, map_of, matches_of, problem
 
 from core.errors import InputError
 from core.evaluation.errors import pose_error
+from core.localizer import verification
 from core.localizer.affinity import AffinityConfig
 from core.localizer.autopsy import explain
 from core.localizer.lo_ransac import lo_ransac
@@ -129,6 +130,19 @@ def test_the_labels_of_what_a_pose_sees_fit_the_true_one_best():
     half = AffinityConfig(verification=10.0)
     weaker = pose_verifier(given_of(scene_map, matches, labels, pose, counted(np.eye(NUM_LABELS) * 1000), affinity=half))
     assert weaker(matrices(pose)) == pytest.approx(found[:1] / 2)
+
+
+def test_of_a_large_map_a_part_of_each_label_is_looked_at(monkeypatch):
+    scene_map, matches, labels, pose = street(count=600)
+    given = given_of(scene_map, matches, labels, pose, counted(np.eye(NUM_LABELS) * 1000))
+    whole = pose_verifier(given)
+    monkeypatch.setattr(verification, "_MAX_ROWS", 250)
+    verification._lasting_points.cache_clear()
+    part = pose_verifier(given)
+    assert (len(whole._points), len(part._points)) == (600, 200)
+    assert set(part._points.labels.tolist()) == set(range(NUM_LABELS))
+    poses = matrices(pose, upright_pose(3.7, -2.0, 0.7))
+    assert part(poses)[0] > 20 > 2 * part(poses)[1]
 
 
 def test_labels_decide_between_places_that_about_as_many_matches_agree_on():

@@ -37,8 +37,7 @@ class RansacConfig:
         12,
         minimum=4,
         maximum=1000,
-        help="fewer agreeing points than this are a failure; those whose labels differ count too: labels choose what is tried, "
-        "geometry decides",
+        help="fewer agreeing points than this are a failure; those whose labels differ count too",
     )
     min_evidence: float = setting(
         60.0,
@@ -78,10 +77,9 @@ def estimate_pose(
     is as good as the evidence of the matches that agree with it (see ``evidence``), not as their number, and all of
     ``max_iterations`` samples are tried, because the best pose need not be the one most likely drawn. ``judge`` then chooses
     among the best poses of all parts of the search, as much as it adds to their evidence. A pose of evidence enough
-    (``min_evidence``) needs no more inliers than fix it.
-    Inliers are the kept matches that project within ``max_error_px`` in
-    front of the returned camera; ``reproj_errors_px`` is of all matches. Whether enough points agree is counted among all
-    of them: a match that labels dropped chose no pose, and is all the better a witness of the one that was found.
+    (``min_evidence``) needs no more inliers than fix it. Inliers are the kept matches that project within ``max_error_px``
+    in front of the returned camera; ``reproj_errors_px`` is of all matches. Whether enough points agree is counted among
+    all of them: a match that labels dropped chose no pose, and is all the better a witness of the one that was found.
     Fewer than four matches to draw from, no consensus, no more than chance gives, and poses that the inliers do not fix
     are results with a ``failure``.
     """
@@ -141,8 +139,8 @@ def log10_chance_weighted(inliers: Array, errors_px: Array, usable: Array, weigh
 
 
 def evidence(probabilities: Array, camera: Camera, max_error_px: float) -> Array:
-    """How much (M,) f64 >= 0 a match that agrees with a pose speaks for it: the log of P(it agrees | the pose is right) over
-    P(it agrees by chance), where it is right with the given probability and a wrong one falls anywhere in the image.
+    """How much (M,) f64 >= 0 a match that agrees with a pose speaks for it: the log of P(it is right, or wrong and agrees by
+    chance) over P(it is wrong and agrees by chance); it is right as likely as given, a wrong one falls anywhere in the image.
 
     A sum of these, cut off by the error as inliers are, is MLESAC's likelihood with a prior for every match (Tordoff and
     Murray, Guided-MLESAC, PAMI 2005): three matches that are probably right outweigh ten that are probably not. Values
@@ -204,7 +202,7 @@ def _weighted(
         judge=None if counts is None or judge is None else lambda models: -judge(problem.in_world(models)),
     )
     info = {"iterations": found.num_iterations, "refinements": found.num_refinements, "model_score": found.cost}
-    if counts is not None:
+    if counts is not None and found.model is not None:
         info["evidence"] = float(counts.sum(dtype=np.float64)) - found.cost - found.judged
     if found.model is None or not np.isfinite(found.model).all():
         return None, info
