@@ -20,7 +20,8 @@ class QueryRow:
     """One query by one method. ``changed``: its condition is not the map's; ``has_truth``: its true pose is known.
 
     ``inlier_ratio_before``, ``inlier_ratio_after``: share of the matches, and of those that the method chose (by how
-    likely it draws them), that project within 8 px under the true pose; None where that is not known.
+    likely it draws them), that project within 8 px under the true pose; None where that is not known. ``evidence`` and
+    ``label_fit`` as in RansacStats.
     ``seconds`` by stage. ``refused``: the input could not be used, ``failure`` says why.
     """
 
@@ -44,6 +45,8 @@ class QueryRow:
     seconds: dict[str, float]
     failure: str | None = None
     refused: bool = False
+    evidence: float | None = None
+    label_fit: float | None = None
 
     @property
     def error(self) -> PoseError | None:
@@ -79,8 +82,10 @@ def row_to_json(row: QueryRow) -> dict[str, Any]:
 
 
 def row_from_json(entry: dict[str, Any]) -> QueryRow:
-    """Make the row of a journal entry; raises TypeError or KeyError where it is none."""
-    values = {name: entry[name] for name in _NAMES}
+    """Make the row of a journal entry, or of an older one without the last columns; raises TypeError or KeyError where it is
+    none.
+    """
+    values = {name: entry[name] for name in _NAMES if name in entry}
     for name in ("qvec", "tvec"):
         values[name] = None if values[name] is None else tuple(values[name])
     return QueryRow(**values)
@@ -112,6 +117,8 @@ def row_of(scene: Scene, scene_map: SceneMap, variant: Variant, answer: Answer) 
         seconds={stage: round(value, 6) for stage, value in answer.seconds.items()},
         failure=result.failure,
         refused=answer.refused,
+        evidence=result.stats.evidence,
+        label_fit=result.stats.label_fit,
     )
 
 

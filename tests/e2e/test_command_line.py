@@ -26,6 +26,8 @@ RESULT_KEYS = {
     "num_keypoints",
     "num_matches",
     "num_inliers",
+    "evidence",
+    "label_fit",
     "position_error_m",
     "rotation_error_deg",
     "failure",
