@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+# On a busy machine torch's threads otherwise spin for each other: four times the time for small tensors.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
 sys.path.insert(0, str(ROOT))
