@@ -117,10 +117,10 @@ def drawn_settings(quick: bool = False, labels: str = "") -> tuple[Setting, ...]
 def drawn_config(setting: Setting, affinity: AffinityConfig, labels: str) -> LocalizerConfig:
     """Matches drawn by soft labels, or, where ``labels`` names no network, by descriptors alone."""
     config = setting.config("ssmc-soft" if labels else "p3p")
-    return replace(config, affinity=replace(so_far(affinity, setting.likely), weigh_p3p=not labels))
+    return replace(config, affinity=replace(_no_further(affinity, setting.likely), weigh_p3p=not labels))
 
 
-def so_far(affinity: AffinityConfig, likely: str) -> AffinityConfig:
+def _no_further(affinity: AffinityConfig, likely: str) -> AffinityConfig:
     """The settings that go no further than ``likely`` says."""
     verification = affinity.verification if likely == VERIFIED else 0.0
     return replace(affinity, evidence=likely != DRAWN, verification=verification)

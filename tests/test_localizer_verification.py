@@ -72,6 +72,16 @@ def test_a_pose_of_evidence_enough_needs_no_more_inliers():
     assert found(0.001, min_evidence=5.0).failure is None
 
 
+def test_copies_of_one_match_are_no_further_evidence():
+    matches, scene_map, _, _, _ = two_poses(5, 0)
+    rows = np.repeat(np.arange(5), 20)
+    copies = matches_of(matches.points2D[rows], rows)
+    likely = {"weights": np.linspace(1, 2, 100), "probabilities": np.full(100, 0.9)}
+    found = estimate_pose(copies, scene_map, PINHOLE, **likely)
+    assert found.stats.evidence == pytest.approx(evidence(np.full(5, 0.9), PINHOLE, 8.0).sum(), rel=1e-3)
+    assert found.failure.startswith("no consensus: 5 of 100 matches agree")
+
+
 def test_what_else_is_known_of_poses_chooses_among_the_best_of_all_parts_of_the_search():
     matches, scene_map, _, pose, other = two_poses(30, 34)
     rng = np.random.default_rng(0)

@@ -91,13 +91,16 @@ def estimate_pose(
     num_drawn = int((usable if weights is None else usable & (weights > 0)).sum())
     if num_drawn < MIN_SAMPLE:
         return _failure(_too_few(num_drawn, len(matches), kept), matches, config, seed, method)
-    pose, info = _search(matches, points3D, usable, weights, probabilities, judge, camera, config, seed)
+    counts = None if weights is None or probabilities is None else evidence(probabilities, camera, config.max_error_px)
+    pose, info = _search(matches, points3D, usable, weights, counts, judge, camera, config, seed)
     if pose is not None and camera.model not in _POSELIB_MODELS:
         pose = _refined(pose, matches.points2D, points3D, usable, camera, config)
     if pose is None:
         return _failure("no pose found: RANSAC gave no finite pose", matches, config, seed, method, info)
     errors = reprojection_errors(pose, matches.points2D, points3D, camera)
     inliers = usable & (errors <= config.max_error_px)
+    if counts is not None:
+        info["evidence"] = _agreed(counts, errors, inliers, matches.point_ids, config) + info["judged"]
     failure = _objection(pose, inliers, usable, weights, errors, info.get("evidence"), matches, points3D, camera, config)
     if failure:
         return _failure(failure, matches, config, seed, method, info)
@@ -151,6 +154,13 @@ def evidence(probabilities: Array, camera: Camera, max_error_px: float) -> Array
     return np.log1p(likely / ((1 - likely) * chance))
 
 
+def _agreed(counts: Array, errors_px: Array, inliers: Array, point_ids: Array, config: RansacConfig) -> float:
+    """The evidence of the matches that agree, less the farther off they are; copies of one match are no further evidence."""
+    best = np.zeros(int(point_ids.max(initial=0)) + 1)
+    np.maximum.at(best, point_ids[inliers], counts[inliers] * (1 - (errors_px[inliers] / config.max_error_px) ** 2))
+    return float(best.sum())
+
+
 def _drawing_weights(weights: Array | None, usable: Array) -> Array | None:
     """Weights (M,) f64 of the usable matches, 0 where there is none; None where all are alike and above 0."""
     if weights is None:
@@ -165,7 +175,7 @@ def _search(
     points3D: Array,
     usable: Array,
     weights: Array | None,
-    probabilities: Array | None,
+    counts: Array | None,
     judge: Judge | None,
     camera: Camera,
     config: RansacConfig,
@@ -173,8 +183,8 @@ def _search(
 ) -> tuple[Rigid3d | None, dict]:
     order = np.flatnonzero(usable)
     if weights is not None:
-        counts = None if probabilities is None else evidence(probabilities[order], camera, config.max_error_px)
-        return _weighted(matches.points2D[order], points3D[order], weights[order], counts, judge, camera, config, seed)
+        own = None if counts is None else counts[order]
+        return _weighted(matches.points2D[order], points3D[order], weights[order], own, judge, camera, config, seed)
     order = order[np.argsort(-matches.scores[order], kind="stable")]
     return _poselib(matches.points2D[order], points3D[order], camera, _with_scores(config, matches.scores[order]), seed)
 
@@ -202,8 +212,7 @@ def _weighted(
         judge=None if counts is None or judge is None else lambda models: -judge(problem.in_world(models)),
     )
     info = {"iterations": found.num_iterations, "refinements": found.num_refinements, "model_score": found.cost}
-    if counts is not None and found.model is not None:
-        info["evidence"] = float(counts.sum(dtype=np.float64)) - found.cost - found.judged
+    info["judged"] = -found.judged
     if found.model is None or not np.isfinite(found.model).all():
         return None, info
     pose = problem.in_world(found.model)
