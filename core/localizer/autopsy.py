@@ -298,7 +298,7 @@ def _evidence(facts: Facts) -> tuple[Evidence, ...]:
         "num_agreeing": "{:.0f} agree with the pose where those that may not be used are counted too, as its acceptance does",
         "num_labelled": "{:.0f} points of the map have a label",
         "label_evidence": "a visible point's label is e^{:.2f} times as likely here as by chance, in the geometric mean",
-        "total_evidence": "matches and labels together make the pose e^{:.0f} times as likely as chance does",
+        "total_evidence": "matches and labels together make the pose e^{:.0f} times as likely as by chance",
         "num_seen": "{:.0f} map points project into the image from the estimated pose",
         "num_in_view": "{:.0f} map points are in view of the true pose",
         "num_right": "{:.0f} matches point at the right place under the true pose",
