@@ -17,7 +17,7 @@ from core.geometry import Array
 from core.localizer.circle import Circles
 from core.localizer.label_plane import LabelPlane
 
-_BLOCK = {"cpu": 1 << 19, "cuda": 1 << 24}  # matches x points, or arcs x places, at a time
+_BLOCK = {"cpu": 1 << 21, "cuda": 1 << 24}  # matches x points, or arcs x places, at a time
 _MIN_DEPTH_M = 0.1
 _ROUNDING = 2e-6  # of f32
 _WIDTHS = (2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
@@ -83,11 +83,11 @@ class _Work:
         self.spread = self._column(_azimuth_spread(cloud))
         self.near, self.far = self._column(cloud.near) ** 2, self._column(cloud.far) ** 2
         self.row = self._column(cloud.labels, torch.int64) * values.shape[1]
-        self.weights = self._column(cloud.weights)
+        self.weights = self._unless_one(cloud.weights)
         self.values = self._column(values).reshape(-1)
         self.height, self.width = plane.labels.shape
         self.pixels = self._column(plane.labels, torch.int64).reshape(-1)
-        self.confidence = self._column(plane.confidence).reshape(-1)
+        self.confidence = self._unless_one(plane.confidence.reshape(-1))
         turns = 2 * np.pi * np.arange(num_angles) / num_angles
         self.cos, self.sin = self._column(np.cos(turns)), self._column(np.sin(turns))
         self.scores = torch.zeros((len(circles.radius), num_angles), device=self.device)
@@ -96,11 +96,15 @@ class _Work:
     def _column(self, values: Array, kind: torch.dtype = torch.float32) -> Tensor:
         return torch.as_tensor(np.array(values), device=self.device).to(kind)
 
+    def _unless_one(self, values: Array) -> Tensor | None:
+        """None where no factor is other than 1: looking it up for every point at every place is not cheap."""
+        return None if (values == 1).all() else self._column(values)
+
     def add(self, rows: Tensor) -> None:
         """Add the arcs of the matches ``rows`` (B,)."""
         match, point, first, count = self._arcs(*self._near_pairs(rows))
         for low, high in zip((0, *_WIDTHS), (*_WIDTHS, self.num_angles)):
-            chosen = ((count > low) & (count <= high)).nonzero()[:, 0]
+            chosen = _indices((count > low) & (count <= high))
             steps = torch.arange(min(high, self.num_angles), device=self.device)
             for part in chosen.split(max(1, _BLOCK[self.device.type] // len(steps))):
                 self._places(match[part], point[part], first[part], count[part], steps)
@@ -149,7 +153,7 @@ class _Work:
         arcs += [(torch.where(whole, 1.0, sides[1][0]), torch.where(whole, 0.0, sides[1][1]))]
         one, two = (self._to_places(theta, begin, end) for begin, end in arcs)
         two = self._without_shared(one, two)
-        some = [(count > 0).nonzero()[:, 0] for _, count in (one, two)]
+        some = [_indices(count > 0) for _, count in (one, two)]
         columns = [(match[k], point[k], first[k], count[k]) for k, (first, count) in zip(some, (one, two))]
         return tuple(torch.cat(parts) for parts in zip(*columns))
 
@@ -180,36 +184,47 @@ class _Work:
     def _places(self, match: Tensor, point: Tensor, first: Tensor, count: Tensor, steps: Tensor) -> None:
         """Test, project and add (n, S) places of arcs of at most S steps.
 
-        Squared distances and how far a place lies along the point's direction are linear in the cosine and sine of the
-        steps from the arc's first place.
+        Squared distances, how far a place lies along the point's direction, and where the point projects (homogeneous), are
+        linear in the cosine and sine of the steps from the arc's first place.
         """
-        x, y = (self.points[point] - self.center[match]).unbind(1)
+        offset = self.points[point] - self.center[match]
         radius, lift, cos, sin = self.radius[match], self.lift[point], self.cos[first], self.sin[first]
         nx, ny, nz = self.direction[point].unbind(1)
-        ahead, aside = -2 * radius * (x * cos + y * sin), -2 * radius * (y * cos - x * sin)
+        along, beside = (offset[:, 0] * cos + offset[:, 1] * sin), (offset[:, 1] * cos - offset[:, 0] * sin)
+        forward, left, up = self.projection[match].unbind(2)  # what a metre that way from the camera adds to (u, v, 1) * depth
+        constant = [radius**2 + offset.square().sum(dim=1) + lift**2, -(self.direction[point, :2] * offset).sum(dim=1) - nz * lift]
+        cosines = [-2 * radius * along, radius * (nx * cos + ny * sin)]
+        sines = [-2 * radius * beside, radius * (ny * cos - nx * sin)]
+        constant += (forward * radius[:, None] + up * lift[:, None]).unbind(1)
+        cosines += (-forward * along[:, None] - left * beside[:, None]).unbind(1)
+        sines += (left * along[:, None] - forward * beside[:, None]).unbind(1)
+        linear = torch.stack([torch.stack(part) for part in (constant, cosines, sines)], dim=2)
         turned = torch.stack([torch.ones_like(self.cos[steps]), self.cos[steps], self.sin[steps]])
-        squared = torch.stack([radius**2 + x**2 + y**2 + lift**2, ahead, aside], dim=1) @ turned
-        along, beside = radius * (nx * cos + ny * sin), radius * (ny * cos - nx * sin)
-        facing = torch.stack([-(nx * x + ny * y + nz * lift), along, beside], dim=1) @ turned
+        squared, facing, u, v, depth = linear @ turned
         seen = (squared > self.near[point, None]) & (squared < self.far[point, None]) & (steps < count[:, None])
         seen &= facing >= squared.clamp_min_(0).sqrt_().mul_(self.cosine[point, None])
-        pair, step = seen.nonzero(as_tuple=True)
-        place = (first[pair] + step) % self.num_angles
-        x, y, cos, sin = x[pair], y[pair], self.cos[place], self.sin[place]
-        towards = torch.stack([radius[pair] - x * cos - y * sin, x * sin - y * cos, lift[pair]], dim=1)
-        self._project(match[pair], point[pair], place, towards)
-
-    def _project(self, match: Tensor, point: Tensor, place: Tensor, ahead: Tensor) -> None:
-        """Add what points ``ahead`` (N, 3), towards, to the left and up from the camera, meet in the image."""
-        u, v, depth = (self.projection[match] * ahead[:, None]).sum(dim=2).unbind(1)
-        u, v = torch.round(u / depth), torch.round(v / depth)
-        inside = (depth > _MIN_DEPTH_M) & (u >= 0) & (u < self.width) & (v >= 0) & (v < self.height)
-        chosen = inside.nonzero()[:, 0]
-        pixel = (v[chosen] * self.width + u[chosen]).long()
-        value = self.values[self.row[point[chosen]] + self.pixels[pixel]] * self.confidence[pixel] * self.weights[point[chosen]]
-        where = match[chosen] * self.num_angles + place[chosen]
+        seen &= depth > _MIN_DEPTH_M
+        chosen = _indices(seen.reshape(-1))
+        depth = depth.reshape(-1).index_select(0, chosen)
+        u, v = (torch.round(value.reshape(-1).index_select(0, chosen) / depth) for value in (u, v))
+        inside = _indices((u >= 0) & (u < self.width) & (v >= 0) & (v < self.height))
+        pixel = (v * self.width + u).index_select(0, inside).long()
+        chosen = chosen.index_select(0, inside)
+        pair = torch.div(chosen, len(steps), rounding_mode="floor")
+        place = chosen + (first - torch.arange(len(first), device=self.device) * len(steps)).index_select(0, pair)
+        value = self.values.index_select(0, self.row[point].index_select(0, pair) + self.pixels.index_select(0, pixel))
+        if self.confidence is not None:
+            value *= self.confidence.index_select(0, pixel)
+        if self.weights is not None:
+            value *= self.weights[point].index_select(0, pair)
+        where = (match * self.num_angles).index_select(0, pair) + torch.where(place < self.num_angles, place, place - self.num_angles)
         self.scores.view(-1).index_add_(0, where, value)
         self.visible.view(-1).index_add_(0, where, torch.ones_like(value))
+
+
+def _indices(mask: Tensor) -> Tensor:
+    """Where a mask (N,) is true; by numpy on the CPU, which is three times as fast."""
+    return torch.from_numpy(np.flatnonzero(mask.numpy())) if mask.device.type == "cpu" else mask.nonzero()[:, 0]
 
 
 def _azimuth_spread(cloud: LabelledCloud) -> Array:
