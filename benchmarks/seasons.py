@@ -28,7 +28,7 @@ from benchmarks.seasons_fit import BY_DESCRIPTORS, Fitted, best_tempering, fits_
 from benchmarks.seasons_real import write_real_scenes
 from benchmarks.seasons_scenes import AIMS, DIFFICULTIES, FRAME_SPACING_M, TEST_SEED, TUNING_SEED, SceneSet, write_scenes
 from benchmarks.seasons_solvers import poselib_p3p, pycolmap_p3p
-from benchmarks.seasons_table import DRAWN_ALONE, LAX, MAJORITY, MATCHES_ALONE, STRICT, WEIGHTED, Study, seasons_text
+from benchmarks.seasons_table import DRAWN_ALONE, LAX, MAJORITY, MATCHES_ALONE, STRICT, UNGUIDED, WEIGHTED, Study, seasons_text
 from core.evaluation.job import Job, Labelling, Variant
 from core.evaluation.results import write_text
 from core.evaluation.rows import QueryRow
@@ -288,9 +288,9 @@ def method_variants(
 
     ``WEIGHTED`` draws by descriptors in the same RANSAC as the methods that draw by labels too: only what they find beyond
     it is owed to labels. ``stages``: soft labels that go less far. ``MAJORITY`` knows one label a point, as the paper does.
-    ``strict``: the best settings of SSMC that drop as the paper does. GSMC takes seconds a query: it runs with the fine
-    network alone, on matches of the usual ratio. Sequences begin without being told where, and also where a GPS-like
-    position puts them.
+    ``strict``: the best settings of SSMC that drop as the paper does. GSMC takes a second a query: it runs with the fine
+    network alone, hard on matches of the usual ratio, soft on those of the other soft methods. Sequences begin without being
+    told where, and also where a GPS-like position puts them.
     """
     chosen, same = fine(labellings).name, replace(semantic[fine(labellings).name], method=plain.method)
     made = [Variant("p3p", plain)]
@@ -305,10 +305,12 @@ def method_variants(
         elif not method.startswith("gsmc"):
             made.append(Variant(method, config, labelling.name))
         elif labelling.name == chosen:
-            made.append(Variant(method, few_matches(config), chosen))
+            own = few_matches(config) if method == "gsmc" else replace(soft[chosen], gsmc=config.gsmc, method=method)
+            made.append(Variant(method, own, chosen))
     one_label = replace(soft[chosen], affinity=replace(soft[chosen].affinity, views=False))
     made += [Variant(name, config, chosen) for name, config in stages.items()]
     made.append(Variant(MAJORITY, one_label, chosen))
+    made += [unguided(Variant("p3p", plain)), unguided(Variant("ssmc-soft", soft[chosen], chosen))]
     made += [replace(variant, name=START_KNOWN, start_error_m=GPS_ERROR_M) for variant in made if variant.is_sequence]
     return tuple(made)
 
@@ -318,9 +320,16 @@ def claimed(methods: Sequence[Variant], labellings: Sequence[Labelling]) -> tupl
     sequences with the coarse ones, which place a camera best.
     """
     lines = {"p3p", WEIGHTED, *(f"{name}/{labelling.name}" for name in ("ssmc", "ssmc-soft") for labelling in labellings)}
-    lines |= {f"{name}/{fine(labellings).name}" for name in (DRAWN_ALONE, MATCHES_ALONE, MAJORITY, "gsmc", "gsmc-soft")}
+    with_fine = (DRAWN_ALONE, MATCHES_ALONE, MAJORITY, "gsmc", "gsmc-soft", f"ssmc-soft{UNGUIDED}")
+    lines |= {f"p3p{UNGUIDED}", *(f"{name}/{fine(labellings).name}" for name in with_fine)}
     lines |= {f"{name}/{labellings[0].name}" for name in ("pfsl", START_KNOWN)}
     return tuple(variant for variant in methods if variant.id in lines)
+
+
+def unguided(variant: Variant) -> Variant:
+    """The same without looking again for points near where the pose puts them."""
+    config = replace(variant.config, guided=replace(variant.config.guided, rounds=0))
+    return replace(variant, name=variant.name + UNGUIDED, config=config)
 
 
 def lax_variants(methods: Sequence[Variant]) -> tuple[Variant, ...]:

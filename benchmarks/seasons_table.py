@@ -23,6 +23,7 @@ WEIGHTED = "p3p, drawn by descriptors"
 STRICT = "ssmc, as strict as the paper"
 MAJORITY = "ssmc-soft, majority's labels"
 DRAWN_ALONE, MATCHES_ALONE = "ssmc-soft, drawn alone", "ssmc-soft, matches alone"
+UNGUIDED = ", no guided matches"
 LAX = ", no ratio test"
 _NUM_RIGHT = (0, 5, 10, 20, 40)
 _SENSITIVITY = "gsmc, oracle"
@@ -198,6 +199,8 @@ def claims(num_labels: Mapping[str, int]) -> list[tuple[str, str]]:
     stages = [f"{name} {fine}" for name in (DRAWN_ALONE, MATCHES_ALONE, "ssmc-soft")]
     pairs += [(WEIGHTED, stages[0]), (WEIGHTED, stages[1]), *pairwise(stages), (f"gsmc {fine}", stages[2])]
     pairs += [(f"{MAJORITY} {fine}", f"ssmc-soft {fine}")]
+    pairs += [(f"p3p{UNGUIDED}", "p3p"), (f"ssmc-soft{UNGUIDED} {fine}", f"ssmc-soft {fine}")]
+    pairs += [(f"gsmc-soft {fine}", f"ssmc-soft {fine}")]
     pairs += [(f"ssmc-soft {fine}", f"ssmc-soft {name}") for name in (coarse, *names[2:])]
     pairs += [(f"p3p, uniform{LAX}", f"ssmc{LAX} {coarse}"), (f"p3p, uniform{LAX}", f"ssmc{LAX} {fine}")]
     pairs += [(f"p3p{LAX}", f"ssmc{LAX} {fine}"), (f"ssmc{LAX} {coarse}", f"ssmc{LAX} {fine}")]

@@ -392,7 +392,9 @@ class Matches2D3D:
 class RansacStats:
     """How the search went. ``evidence``: the log-likelihood ratio of the pose to chance by all that a method knows of its
     matches and labels, None where matches count alike. ``label_fit``: the mean log-likelihood ratio of the labels of all that
-    the pose sees of the map, 0 where they fit as by chance, None where that was not asked.
+    the pose sees of the map, 0 where they fit as by chance, None where that was not asked. ``guided_pairs``: how many
+    keypoints have their point near where the pose puts it, as far as descriptors tell, and ``guided_evidence`` the
+    log-likelihood ratio of the pose to chance by these; None where that was not asked.
     """
 
     num_iterations: int = 0
@@ -402,6 +404,8 @@ class RansacStats:
     score: float = 0.0
     evidence: float | None = None
     label_fit: float | None = None
+    guided_evidence: float | None = None
+    guided_pairs: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

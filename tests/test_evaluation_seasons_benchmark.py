@@ -11,7 +11,7 @@ from benchmarks import seasons, seasons_real
 from benchmarks import seasons_tuning as tuning
 from benchmarks.seasons_fit import BY_DESCRIPTORS, Fitted, best_tempering, tempering_name
 from benchmarks.seasons_scenes import AIMS, DIFFICULTIES, TEST_SEED, TUNING_SEED, Difficulty, SceneSet
-from benchmarks.seasons_table import DRAWN_ALONE, MAJORITY, MATCHES_ALONE, STRICT
+from benchmarks.seasons_table import DRAWN_ALONE, MAJORITY, MATCHES_ALONE, STRICT, UNGUIDED
 from core.evaluation.job import Labelling
 from core.geometry import Camera
 from core.images import write_image
@@ -129,7 +129,8 @@ def test_what_was_fitted_is_what_is_measured(tmp_path):
     assert made[DRAWN_ALONE].config.affinity == replace(made["ssmc-soft"].config.affinity, evidence=False, verification=0.0)
     one_label = made[MAJORITY].config
     assert replace(one_label, affinity=replace(one_label.affinity, views=True)) == made["ssmc-soft"].config
-    assert made["ssmc-soft"].config.matching.ratio == 1.0
+    assert made["ssmc-soft"].config.matching.ratio == made["gsmc-soft"].config.matching.ratio == 1.0
+    assert made[f"ssmc-soft{UNGUIDED}"].config.guided.rounds == 0 < made["ssmc-soft"].config.guided.rounds
     assert (made["ssmc-soft"].config.affinity.bias, made["ssmc-soft"].config.affinity.trust) == (-3.0, 0.7)
     assert made["gsmc-soft"].config.gsmc.tempering == 0.1
     assert made["p3p, drawn by descriptors"].config.affinity.bias == -2.0
@@ -187,6 +188,8 @@ def test_the_claims_lines_are_those_that_it_puts_in_order(tmp_path):
         f"{DRAWN_ALONE}/b",
         f"{MATCHES_ALONE}/b",
         f"{MAJORITY}/b",
+        f"p3p{UNGUIDED}",
+        f"ssmc-soft{UNGUIDED}/b",
         "pfsl, start known to 4 m/a",
     ]
 

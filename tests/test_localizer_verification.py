@@ -68,7 +68,7 @@ def test_a_pose_of_evidence_enough_needs_no_more_inliers():
     assert pose_error(sure.cam_from_world, pose).position_m < 0.01
     unsure = found(0.001)
     assert unsure.cam_from_world is None
-    assert unsure.failure.endswith("at least 12 needed, or evidence of 60 where it is 13")
+    assert unsure.failure.endswith("at least 12 needed, or evidence of 70 where it is 13")
     assert found(0.001, min_evidence=5.0).failure is None
 
 

@@ -192,7 +192,10 @@ class _Work:
         nx, ny, nz = self.direction[point].unbind(1)
         along, beside = (offset[:, 0] * cos + offset[:, 1] * sin), (offset[:, 1] * cos - offset[:, 0] * sin)
         forward, left, up = self.projection[match].unbind(2)  # what a metre that way from the camera adds to (u, v, 1) * depth
-        constant = [radius**2 + offset.square().sum(dim=1) + lift**2, -(self.direction[point, :2] * offset).sum(dim=1) - nz * lift]
+        constant = [
+            radius**2 + offset.square().sum(dim=1) + lift**2,
+            -(self.direction[point, :2] * offset).sum(dim=1) - nz * lift,
+        ]
         cosines = [-2 * radius * along, radius * (nx * cos + ny * sin)]
         sines = [-2 * radius * beside, radius * (ny * cos - nx * sin)]
         constant += (forward * radius[:, None] + up * lift[:, None]).unbind(1)
@@ -217,7 +220,9 @@ class _Work:
             value *= self.confidence.index_select(0, pixel)
         if self.weights is not None:
             value *= self.weights[point].index_select(0, pair)
-        where = (match * self.num_angles).index_select(0, pair) + torch.where(place < self.num_angles, place, place - self.num_angles)
+        where = (match * self.num_angles).index_select(0, pair) + torch.where(
+            place < self.num_angles, place, place - self.num_angles
+        )
         self.scores.view(-1).index_add_(0, where, value)
         self.visible.view(-1).index_add_(0, where, torch.ones_like(value))
 

@@ -39,6 +39,9 @@ class GsmcConfig:
     tempering: float = setting(
         0.03, minimum=0.0, maximum=1.0, help="what one point's evidence counts (soft): neighbours say much the same"
     )
+    max_matches: int = setting(
+        1000, minimum=4, maximum=1_000_000, help="circles are scored of so many, the most likely ones; no other match is drawn"
+    )
     device: str = setting("cpu", help="where to compute: cpu or cuda")
 
 
@@ -69,24 +72,27 @@ def gsmc_soft(given: MethodInput) -> Consistency:
 
 
 def _consistency(given: MethodInput, soft: bool) -> Consistency:
-    scores, visible, circles = _scores(given, soft)
-    best = scores.argmax(axis=1)
-    rows = np.arange(len(best))
-    angle, places = 2 * np.pi * best / given.config.gsmc.num_angles, visible[rows, best]
-    drawn = _drawn(given, scores[rows, best], np.isfinite(circles.radius), soft)
-    return replace(drawn, best_angle_rad=angle, num_visible=places)
+    chance = match_probabilities(given) if soft else given.matches.scores
+    tried = np.sort(np.argsort(-chance, kind="stable")[: given.config.gsmc.max_matches])
+    scores, visible, circles = _scores(replace(given, matches=_part(given.matches, tried)), soft)
+    place = scores.argmax(axis=1)
+    best, rows = np.zeros(len(chance)), np.arange(len(tried))
+    best[tried] = scores[rows, place]
+    weights = np.zeros(len(chance))
+    weights[tried] = _drawn(given, best[tried], chance[tried], np.isfinite(circles.radius)) if soft else best[tried]
+    angle, seen = np.zeros(len(chance)), np.zeros(len(chance), visible.dtype)
+    angle[tried], seen[tried] = 2 * np.pi * place / given.config.gsmc.num_angles, visible[rows, place]
+    everything = np.ones(len(chance), bool)
+    drawn = drawn_by(chance, given, everything, weights) if soft else Consistency(everything, weights)
+    return replace(drawn, best_angle_rad=angle, num_visible=seen)
 
 
-def _drawn(given: MethodInput, best: Array, possible: Array, soft: bool) -> Consistency:
-    """All matches, drawn by the score itself (PAPER 3.4, step 6), or by what it makes of the chance that labels and
-    descriptors give a match; this chance alone says what a match counts.
+def _drawn(given: MethodInput, best: Array, chance: Array, possible: Array) -> Array:
+    """Drawn by what the score makes of the chance that labels and descriptors give a match; ``gsmc`` by the score itself
+    (PAPER 3.4, step 6). This chance alone says what a match counts.
     """
-    everything = np.ones(len(best), bool)
-    if not soft:
-        return Consistency(everything, best)
-    chance = match_probabilities(given)
     around = np.exp(given.config.gsmc.tempering * (best - best.max(initial=0)))
-    return drawn_by(chance, given, everything, np.where(possible, around * chance, 0))
+    return np.where(possible, around * chance, 0)
 
 
 def match_circle(match: int, given: MethodInput) -> CircleScores:

@@ -17,6 +17,7 @@ from core.localizer.features import FeatureConfig
 from core.localizer.given_matches import given_matches
 from core.localizer.gravity import PriorConfig, near_enough
 from core.localizer.gsmc import GsmcConfig, gsmc, gsmc_soft
+from core.localizer.guided import GuidedConfig, guided_matcher
 from core.localizer.matching import MatchConfig, match_to_map_steps, require_matchable
 from core.localizer.methods import Method, MethodInput
 from core.localizer.query_features import extractor_for, query_features
@@ -70,6 +71,7 @@ class LocalizerConfig:
     ssmc: SsmcConfig = field(default_factory=SsmcConfig)
     affinity: AffinityConfig = field(default_factory=AffinityConfig)
     gsmc: GsmcConfig = field(default_factory=GsmcConfig)
+    guided: GuidedConfig = field(default_factory=GuidedConfig)
     prior: PriorConfig = field(default_factory=PriorConfig)
     method: str = setting("p3p", help="how labels choose among the matches")
     keep_moving: bool = setting(
@@ -169,12 +171,13 @@ def localize_prepared(
         weights=consistency.weights,
         probabilities=consistency.probabilities,
         judge=verifier,
+        guided=guided_matcher(prepared.features, scene_map, query.camera, config.guided),
         method=config.method,
         kept=_KEPT.get(config.method, "can be used"),
     )
     result = replace(result, config=result.config | _settings(config))
     if verifier is not None and result.cam_from_world is not None:
-        fit = float(verifier.fit(result.cam_from_world.matrix()[None, :3])[0])
+        fit = float(verifier.fit(result.cam_from_world.matrix()[None])[0])
         result = replace(result, stats=replace(result.stats, label_fit=fit))
     known = result.cam_from_world is not None and query.cam_from_world is not None
     error = pose_error(result.cam_from_world, query.cam_from_world) if known else None
@@ -207,7 +210,7 @@ def _count_seen(point_ids: Array, scene_map: SceneMap, num_images: int) -> Array
 def _settings(config: LocalizerConfig) -> dict[str, Any]:
     """What was set before RANSAC, to store beside its own settings in the result."""
     groups = {"features": config.features, "retrieval": config.retrieval, "matching": config.matching, "prior": config.prior}
-    groups |= {"ssmc": config.ssmc, "affinity": config.affinity, "gsmc": config.gsmc}
+    groups |= {"ssmc": config.ssmc, "affinity": config.affinity, "gsmc": config.gsmc, "guided": config.guided}
     values = {f"{group}.{name}": value for group, part in groups.items() for name, value in settings_of(part).items()}
     return values | {"keep_moving": config.keep_moving}
 

@@ -8,7 +8,7 @@ distortion); poses are refined, and inliers counted, by projecting points with t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ import poselib
 
 from core.geometry import Array, Camera, Rigid3d
 from core.localizer.absolute_pose import AbsolutePose
+from core.localizer.guided import GuidedMatcher
 from core.localizer.lo_ransac import lo_ransac
 from core.localizer.uncertainty import log10_false_alarms, pose_uncertainty
 from core.records import LocalizationResult, Matches2D3D, RansacStats, SceneMap, setting, settings_of
@@ -40,11 +41,18 @@ class RansacConfig:
         help="fewer agreeing points than this are a failure; those whose labels differ count too",
     )
     min_evidence: float = setting(
-        60.0,
+        70.0,
         minimum=0.0,
         maximum=10_000.0,
         help="fewer inliers will do where a method knows how likely each match is right, and the log-likelihood ratio of the "
-        "pose to chance, by these and by the labels of what it sees, is at least this",
+        "pose to chance, by these, by the labels of what it sees and by guided matches, is at least this",
+    )
+    min_guided: float = setting(
+        20.0,
+        minimum=0.0,
+        maximum=10_000.0,
+        help="fewer inliers will do for any method where the log-likelihood ratio of the pose to chance by guided matches "
+        "alone is at least this",
     )
     min_iterations: int = setting(100, minimum=1, maximum=1_000_000, help="try at least this many samples")
     max_iterations: int = setting(10_000, minimum=1, maximum=1_000_000, help="try at most this many samples")
@@ -65,6 +73,7 @@ def estimate_pose(
     weights: Array | None = None,
     probabilities: Array | None = None,
     judge: Judge | None = None,
+    guided: GuidedMatcher | None = None,
     method: str = "p3p",
     kept: str = "can be used",
 ) -> LocalizationResult:
@@ -76,10 +85,12 @@ def estimate_pose(
     weight 0 are never drawn, but may be inliers. ``probabilities`` (M,) are how likely each match is right: with them a pose
     is as good as the evidence of the matches that agree with it (see ``evidence``), not as their number, and all of
     ``max_iterations`` samples are tried, because the best pose need not be the one most likely drawn. ``judge`` then chooses
-    among the best poses of all parts of the search, as much as it adds to their evidence. A pose of evidence enough
-    (``min_evidence``) needs no more inliers than fix it. Inliers are the kept matches that project within ``max_error_px``
+    among the best poses of all parts of the search, as much as it adds to their evidence. ``guided`` then looks again for
+    points near where the pose puts them, and refines it. Inliers are the kept matches that project within ``max_error_px``
     in front of the returned camera; ``reproj_errors_px`` is of all matches. Whether enough points agree is counted among
-    all of them: a match that labels dropped chose no pose, and is all the better a witness of the one that was found.
+    all of them: a match that labels dropped chose no pose, and is all the better a witness of the one that was found. A pose
+    of evidence enough (``min_evidence``, ``min_guided``) needs no more inliers than fix it, and is not asked whether chance
+    gives as many.
     Fewer than four matches to draw from, no consensus, no more than chance gives, and poses that the inliers do not fix
     are results with a ``failure``.
     """
@@ -97,11 +108,14 @@ def estimate_pose(
         pose = _refined(pose, matches.points2D, points3D, usable, camera, config)
     if pose is None:
         return _failure("no pose found: RANSAC gave no finite pose", matches, config, seed, method, info)
+    if guided is not None:
+        pose, pairs = guided.refined(pose)
+        info |= {"guided_evidence": pairs.evidence, "guided_pairs": round(float(pairs.likely.sum()))}
     errors = reprojection_errors(pose, matches.points2D, points3D, camera)
     inliers = usable & (errors <= config.max_error_px)
     if counts is not None:
         info["evidence"] = _agreed(counts, errors, inliers, matches.point_ids, config) + info["judged"]
-    failure = _objection(pose, inliers, usable, weights, errors, info.get("evidence"), matches, points3D, camera, config)
+    failure = _objection(pose, inliers, usable, weights, errors, info, matches, points3D, camera, config)
     if failure:
         return _failure(failure, matches, config, seed, method, info)
     stats = _stats(info, int(inliers.sum()), int(usable.sum()))
@@ -278,7 +292,7 @@ def _objection(
     usable: Array,
     weights: Array | None,
     errors: Array,
-    known: float | None,
+    info: Mapping[str, Any],
     matches: Matches2D3D,
     points3D: Array,
     camera: Camera,
@@ -288,18 +302,25 @@ def _objection(
     all_matches = f"{len(matches)} matches" if usable.all() else f"{int(usable.sum())} usable matches"
     num_points = len(np.unique(matches.point_ids[inliers]))  # copies of one match are no further evidence
     num_in_all = len(np.unique(matches.point_ids[errors <= config.max_error_px]))
-    if num_in_all < config.min_inliers and (known is None or known < config.min_evidence):
+    guided, all_told = info.get("guided_evidence", 0.0), _all_told(info)
+    if guided < config.min_guided and all_told < config.min_evidence:
         agree = f"{num_points} of {all_matches} agree" if num_points else f"none of {all_matches} agree"
-        others = f", {num_in_all} of all {len(matches)}" if num_in_all > num_points else ""
-        stead = "" if known is None else f", or evidence of {config.min_evidence:g} where it is {known:.0f}"
-        return f"no consensus: {agree} with the best pose found{others}, at least {config.min_inliers} needed{stead}"
-    if log10_chance_weighted(inliers, errors, usable, weights, camera) > 0:
-        return f"no consensus: {num_points} of {all_matches} agree with the best pose found, no more than chance gives"
+        if num_in_all < config.min_inliers:
+            others = f", {num_in_all} of all {len(matches)}" if num_in_all > num_points else ""
+            stead = f", or evidence of {config.min_evidence:g} where it is {all_told:.0f}" if "evidence" in info else ""
+            return f"no consensus: {agree} with the best pose found{others}, at least {config.min_inliers} needed{stead}"
+        if log10_chance_weighted(inliers, errors, usable, weights, camera) > 0:
+            return f"no consensus: {agree} with the best pose found, no more than chance gives"
     position_m, _ = pose_uncertainty(pose, points3D[inliers], camera)
     depth = float(np.median(pose.apply(points3D[inliers])[:, 2]))
     if not position_m < depth:
         return f"degenerate: the {num_points} agreeing points do not fix the pose (they lie on a line or at one spot)"
     return None
+
+
+def _all_told(info: Mapping[str, Any]) -> float:
+    """The evidence of matches, labels and guided pairs together; 0 where it is not known how likely a match is right."""
+    return info["evidence"] + info.get("guided_evidence", 0.0) if "evidence" in info else 0.0
 
 
 def _too_few(num_usable: int, num_matches: int, kept: str) -> str:
@@ -317,6 +338,8 @@ def _stats(info: dict[str, Any], num_inliers: int, num_usable: int) -> RansacSta
         inlier_ratio=num_inliers / max(1, num_usable),
         score=float(info.get("model_score", 0.0)),
         evidence=info.get("evidence"),
+        guided_evidence=info.get("guided_evidence"),
+        guided_pairs=info.get("guided_pairs"),
     )
 
 

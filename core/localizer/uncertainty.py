@@ -19,7 +19,7 @@ def pose_uncertainty(cam_from_world: Rigid3d, points3D: Array, camera: Camera, n
     if len(points) < 3:
         return np.inf, np.inf
     depth = float(np.median(points[:, 2]))
-    singular, basis = np.linalg.svd(np.linalg.qr(_jacobian(points, depth), mode="r"))[1:]
+    singular, basis = np.linalg.svd(np.linalg.qr(pose_jacobian(points, depth), mode="r"))[1:]
     if singular[-1] < 1e-9 * singular[0]:
         return np.inf, np.inf
     noise = noise_px / np.sqrt(camera.K[0, 0] * camera.K[1, 1])
@@ -28,7 +28,7 @@ def pose_uncertainty(cam_from_world: Rigid3d, points3D: Array, camera: Camera, n
     return depth * float(np.sqrt(np.trace(covariance[3:, 3:]))), float(rotation)
 
 
-def _jacobian(points: Array, depth: float) -> Array:
+def pose_jacobian(points: Array, depth: float) -> Array:
     """Derivatives (2N, 6) of x/z, y/z by a small rotation about the camera centre and a shift of it in units of ``depth``."""
     x, y, z = points.T
     u, v, s, o = x / z, y / z, depth / z, np.zeros(len(points))

@@ -1,0 +1,159 @@
+"""Guided matching: points are looked for again near where a pose puts them, and the pose is fitted to what is found.
+
+Matching asks for each keypoint's nearest point among all of the map, and across seasons the right point is seldom that.
+Among the few that a pose puts beside the keypoint it mostly is: a pose from six right matches so finds sixty more (beyond the
+paper; after the guided search of Lowe, 2004, section 7, and of ORB-SLAM). A pair is not taken or left, but weighs as likely
+as it is right by its descriptors and by how near it is, and all weights follow the pose from round to round (expectation
+maximisation).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from scipy.spatial import cKDTree
+
+from core.geometry import Array, Camera, Rigid3d
+from core.localizer.features import dequantize_descriptors
+from core.localizer.uncertainty import pose_jacobian
+from core.records import Features, SceneMap, setting
+
+_SIGMAS_PX = (8.0, 5.0, 3.0, 2.0, 1.5, 1.0)
+"""How far right pairs lie from where the pose puts them, round by round; a point is looked for within ``_REACH`` of these."""
+_JUDGED_PX = 2.0
+"""The same for a pose that is done: what its pairs say of it is measured alike for all."""
+_REACH = 3.0
+_PRIOR = 0.03
+"""How many of all pairs of a window are right: counted, with what follows, on rendered drives of changed seasons."""
+_SLOPE, _MIDDLE = 14.0, 0.79
+"""Log-likelihood ratio of right to wrong by the distance of descriptors, in units of the median over all pairs of the
+widest window, nearly all of which are wrong."""
+_DISTANCE_SLACK, _ANGLE_SLACK_DEG = 1.2, 15.0
+_LEAST = 0.02  # what weighs less is left out
+_FEWEST = 6.0  # right pairs that can be believed to fix a pose
+_ROWS = 65_536  # descriptors at a time
+_GAUSS_NEWTON = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuidedConfig:
+    rounds: int = setting(
+        6,
+        minimum=0,
+        maximum=6,
+        help="so often are points looked for again near where the found pose puts them, and the pose fitted to them; 0: never",
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GuidedPairs:
+    """Keypoints and map points near each other under a pose: ``keypoint``, ``point`` (N,) i64, ``likely`` (N,) f64 how likely
+    each is right, ``evidence`` the log-likelihood ratio of the pose to chance by all of them.
+    """
+
+    keypoint: Array
+    point: Array
+    likely: Array
+    evidence: float
+
+
+def guided_matcher(features: Features, scene_map: SceneMap, camera: Camera, config: GuidedConfig) -> GuidedMatcher | None:
+    """What looks again for a query's points; None where it is not asked for, and where the map does not know from where its
+    points were seen or there are no descriptors to compare.
+    """
+    known = scene_map.observations.descriptors
+    if not config.rounds or not len(features) or scene_map.visibility is None or known is None:
+        return None
+    return GuidedMatcher(features, scene_map, camera, config) if known.shape[1] == features.descriptors.shape[1] else None
+
+
+class GuidedMatcher:
+    """One query's keypoints against the points of a map that poses see."""
+
+    def __init__(self, features: Features, scene_map: SceneMap, camera: Camera, config: GuidedConfig = GuidedConfig()) -> None:
+        self._features, self._map, self._camera, self._config = features, scene_map, camera, config
+        self._tree = cKDTree(features.keypoints)
+
+    def refined(self, pose: Rigid3d) -> tuple[Rigid3d, GuidedPairs]:
+        """The pose fitted to its pairs, and these; as it was where they are too few, or speak no more for the new one."""
+        ids, new = self._visible(pose), pose
+        distance = self._near(pose, ids, _SIGMAS_PX[0])[3]
+        usual = float(np.median(distance)) if len(distance) else 1.0
+        before = self.pairs(pose, ids, _JUDGED_PX, usual)
+        for sigma in _SIGMAS_PX[: self._config.rounds]:
+            found = self.pairs(new, ids, sigma, usual)
+            if found.likely.sum() < _FEWEST:
+                return pose, before
+            new = self._fitted(new, found)
+        after = self.pairs(new, ids, _JUDGED_PX, usual)
+        return (new, after) if after.evidence > before.evidence else (pose, before)
+
+    def pairs(self, pose: Rigid3d, ids: Array, sigma_px: float, usual: float) -> GuidedPairs:
+        """All pairs with the points ``ids`` (P,) within reach of where the pose puts them; ``usual`` is the distance of the
+        descriptors of wrong pairs.
+        """
+        keypoint, point, error, distance = self._near(pose, ids, sigma_px)
+        closer = _REACH**2 / 2 * np.exp(-((error / sigma_px) ** 2) / 2)  # a wrong pair lies anywhere within reach
+        ratio = _PRIOR * np.exp(_SLOPE * (_MIDDLE - distance / max(usual, 1e-6))) * closer
+        of_keypoint = np.bincount(keypoint, ratio, len(self._features))
+        _, place = np.unique(point, return_inverse=True)
+        of_point = np.bincount(place, ratio)
+        likely = ratio / (1 + np.maximum(of_keypoint[keypoint], of_point[place]))
+        evidence = min(np.log1p(of_keypoint).sum(), np.log1p(of_point).sum())  # each keypoint and each point speaks once
+        return GuidedPairs(keypoint, point, likely, float(evidence))
+
+    def _near(self, pose: Rigid3d, ids: Array, sigma_px: float) -> tuple[Array, Array, Array, Array]:
+        """Keypoints and points (N,) i64 within reach of each other; how far apart in px, and in descriptors (N,)."""
+        projected = self._camera.project(pose.apply(self._map.points3D[ids]))
+        finite = np.isfinite(projected).all(axis=1)
+        ids, projected = ids[finite], projected[finite]
+        near = self._tree.sparse_distance_matrix(cKDTree(projected), _REACH * sigma_px, output_type="ndarray")
+        keypoint, point = near["i"], ids[near["j"]]
+        return keypoint, point, near["v"], self._distances(keypoint, point)
+
+    def _visible(self, pose: Rigid3d) -> Array:
+        """The points (P,) that were seen from about as near, and from about this side."""
+        visibility, offset = self._map.visibility, pose.center() - self._map.points3D
+        distance = np.linalg.norm(offset, axis=1)
+        near, far = visibility.min_distance / _DISTANCE_SLACK, visibility.max_distance * _DISTANCE_SLACK
+        ids = np.flatnonzero((distance > near) & (distance < far))
+        cosine = (offset[ids] * visibility.direction[ids]).sum(axis=1) / distance[ids]
+        half = np.minimum(visibility.angle_rad[ids] / 2 + np.radians(_ANGLE_SLACK_DEG), np.pi)
+        return ids[cosine >= np.cos(half)]
+
+    def _distances(self, keypoint: Array, point: Array) -> Array:
+        """Distances (N,) of each keypoint's descriptor to the nearest of each point's."""
+        observations = self._map.observations
+        begin, end = (np.searchsorted(observations.point, point, side=side) for side in ("left", "right"))
+        count = end - begin
+        pair = np.repeat(np.arange(len(point)), count)
+        rows = np.repeat(begin, count) + np.arange(len(pair)) - np.repeat(np.cumsum(count) - count, count)
+        nearest = np.full(len(point), -1.0)
+        for start in range(0, len(rows), _ROWS):
+            part = slice(start, start + _ROWS)
+            known = dequantize_descriptors(observations.descriptors[rows[part]])
+            alike = np.einsum("nd,nd->n", known, self._features.descriptors[keypoint[pair[part]]])
+            np.maximum.at(nearest, pair[part], alike)
+        return np.sqrt(np.maximum(2 - 2 * nearest, 0))
+
+    def _fitted(self, pose: Rigid3d, found: GuidedPairs) -> Rigid3d:
+        """Gauss-Newton on the squared errors of all pairs, each as likely as it is right."""
+        used = found.likely > _LEAST
+        rays = self._camera.bearings(self._features.keypoints[found.keypoint[used]])
+        seen, weights = rays[:, :2] / rays[:, 2:], np.tile(found.likely[used], 2)
+        world, rotation, shift = self._map.points3D[found.point[used]], pose.R, pose.tvec
+        for _ in range(_GAUSS_NEWTON):
+            points = world @ rotation.T + shift
+            depth = float(np.median(points[:, 2]))
+            slopes = pose_jacobian(points, depth)
+            errors = (points[:, :2] / points[:, 2:] - seen).T.reshape(-1)
+            normal = slopes.T @ (weights[:, None] * slopes)
+            try:
+                step = -np.linalg.solve(normal, slopes.T @ (weights * errors))
+            except np.linalg.LinAlgError:
+                return pose
+            turn, _ = cv2.Rodrigues(step[:3])
+            rotation, shift = turn @ rotation, turn @ shift + depth * step[3:]
+        return Rigid3d.from_rotation(rotation, shift) if np.isfinite(rotation).all() and np.isfinite(shift).all() else pose
