@@ -102,9 +102,14 @@ def settings(quick: bool = False, labels: str = "") -> Iterator[Setting]:
 
 def variants(quick: bool = False, labels: Sequence[str] = ()) -> tuple[Variant, ...]:
     """Plain P3P at every setting, and SSMC with every network named in ``labels``."""
-    plain = [Variant(setting.name, setting.config()) for setting in settings(quick)]
-    semantic = [Variant(setting.name, setting.config("ssmc"), name) for name in labels for setting in settings(quick, name)]
+    plain = [Variant(setting.name, tried(setting.config())) for setting in settings(quick)]
+    semantic = [Variant(s.name, tried(s.config("ssmc")), name) for name in labels for s in settings(quick, name)]
     return (*plain, *semantic)
+
+
+def tried(config: LocalizerConfig) -> LocalizerConfig:
+    """The settings without guided matches: these are for after the search that is tuned, and take as long again."""
+    return replace(config, guided=replace(config.guided, rounds=0))
 
 
 def drawn_settings(quick: bool = False, labels: str = "") -> tuple[Setting, ...]:
@@ -129,7 +134,7 @@ def _no_further(affinity: AffinityConfig, likely: str) -> AffinityConfig:
 def drawn_variants(affinities: Mapping[str, AffinityConfig], quick: bool = False) -> tuple[Variant, ...]:
     """Every setting with what was fitted for each network, and for "", without one."""
     return tuple(
-        Variant(setting.name, drawn_config(setting, affinity, labels), labels)
+        Variant(setting.name, tried(drawn_config(setting, affinity, labels)), labels)
         for labels, affinity in affinities.items()
         for setting in drawn_settings(quick, labels)
     )
@@ -147,8 +152,8 @@ def ranked(
     rows: Sequence[QueryRow], quick: bool = False, labels: str = "", strictness: Strictness | None = None
 ) -> list[Tried]:
     """All settings of plain P3P, or of SSMC with a network, best first; ``strictness``: only those that are so strict."""
-    tried = (setting for setting in settings(quick, labels) if strictness in (None, setting.strictness))
-    return ranked_among(rows, tried, labels)
+    among = (setting for setting in settings(quick, labels) if strictness in (None, setting.strictness))
+    return ranked_among(rows, among, labels)
 
 
 def ranked_among(rows: Sequence[QueryRow], among: Iterable[Setting], labels: str = "") -> list[Tried]:

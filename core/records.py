@@ -392,9 +392,9 @@ class Matches2D3D:
 class RansacStats:
     """How the search went. ``evidence``: the log-likelihood ratio of the pose to chance by all that a method knows of its
     matches and labels, None where matches count alike. ``label_fit``: the mean log-likelihood ratio of the labels of all that
-    the pose sees of the map, 0 where they fit as by chance, None where that was not asked. ``guided_pairs``: how many
-    keypoints have their point near where the pose puts it, as far as descriptors tell, and ``guided_evidence`` the
-    log-likelihood ratio of the pose to chance by these; None where that was not asked.
+    the pose sees of the map, 0 where they fit as by chance, None where that was not asked. ``guided_matches``: how
+    many points were found again where the pose puts them, and ``guided_evidence`` the log-likelihood ratio of the pose to
+    chance by these; None where that was not asked.
     """
 
     num_iterations: int = 0
@@ -405,7 +405,7 @@ class RansacStats:
     evidence: float | None = None
     label_fit: float | None = None
     guided_evidence: float | None = None
-    guided_pairs: int | None = None
+    guided_matches: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -413,6 +413,8 @@ class LocalizationResult:
     """The answer for one query: a pose, or the ``failure`` sentence; exactly one of the two.
 
     ``inlier_mask`` (M,) bool and ``reproj_errors_px`` (M,) f64 belong to the returned pose (all False / NaN without one).
+    ``guided``: points found again where the pose puts them, its own matches among them, with how likely each is right as its
+    score; None without a pose and where that was not asked.
     """
 
     cam_from_world: Rigid3d | None
@@ -423,6 +425,7 @@ class LocalizationResult:
     config: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
     failure: str | None = None
+    guided: Matches2D3D | None = None
 
     def __post_init__(self) -> None:
         _freeze(self, inlier_mask=(bool, (None,)), reproj_errors_px=(np.float64, (None,)))

@@ -27,6 +27,7 @@ LOCALIZER = {
     "--any-view": "ssmc.any_view",
     "--count-all": "ssmc.count_all",
     "--verification": "affinity.verification",
+    "--guided-rounds": "guided.rounds",
 }
 """Option and the setting of LocalizerConfig that it changes."""
 

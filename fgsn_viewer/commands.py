@@ -272,6 +272,8 @@ def localization_row(localization: Localization) -> dict[str, Any]:
         "num_inliers": result.stats.num_inliers,
         "evidence": result.stats.evidence,
         "label_fit": result.stats.label_fit,
+        "guided_evidence": result.stats.guided_evidence,
+        "guided_matches": result.stats.guided_matches,
         "position_error_m": None if error is None else error.position_m,
         "rotation_error_deg": None if error is None else error.rotation_deg,
         "failure": result.failure,

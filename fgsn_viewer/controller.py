@@ -21,6 +21,7 @@ from fgsn_viewer.controllers.networks import NetworksController
 from fgsn_viewer.controllers.opening import OpeningController
 from fgsn_viewer.controllers.training import CHANNEL as TRAINING
 from fgsn_viewer.controllers.training import TrainingController
+from fgsn_viewer.display import GUIDED
 from fgsn_viewer.localizing import can_localize
 from fgsn_viewer.methods import is_sequence
 from fgsn_viewer.opening import Opened
@@ -307,17 +308,19 @@ class Controller(QObject):
     def select_match(self, index: int | None) -> None:
         """Select a match, and its map point with it."""
         localization = self.state.localization
-        count = len(self.match_rows() or ())
+        rows = self.match_rows()
+        count = len(rows or ())
         index = None if index is None or not 0 <= index < count else int(index)
         self.state.selected_match = index
         if localization is not None:
-            self.state.selected_point = None if index is None else int(localization.matches.point_ids[index])
+            self.state.selected_point = None if index is None else int(rows.point_ids[index])
 
     def select_point(self, point: int | None) -> None:
         """Select a map point, and the best match of it with it."""
         rows = self.match_rows()
         found = np.flatnonzero(rows.point_ids == point) if rows is not None and point is not None else ()
-        self.state.selected_match = max(found, key=lambda i: (rows.inliers[i], rows.scores[i])).item() if len(found) else None
+        best = max(found, key=lambda i: (rows.inliers[i], rows.kinds[i] == GUIDED, rows.scores[i]), default=None)
+        self.state.selected_match = None if best is None else int(best)
         self.state.selected_point = None if point is None else int(point)
 
     # what the views read

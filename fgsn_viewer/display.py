@@ -13,8 +13,9 @@ import numpy as np
 
 from core.geometry import Array
 
-OUTLIER, INLIER, DROPPED = 0, 1, 2  # kinds of matches; dropped ones were never drawn by RANSAC
-ALL_KINDS = frozenset({OUTLIER, INLIER, DROPPED})
+OUTLIER, INLIER, DROPPED, GUIDED = 0, 1, 2, 3  # kinds of matches
+"""RANSAC never drew the dropped ones; guided ones were found again from the pose, where matching had not found them."""
+ALL_KINDS = frozenset({OUTLIER, INLIER, DROPPED, GUIDED})
 OVERLAY_MODES = ("fill", "outline", "off")
 _HALO = np.uint32(0x8C000000)
 _DIM = 0.35
@@ -161,13 +162,15 @@ def spread_order(points: Array, scores: Array | None, cell: float) -> Array:
 
 
 def shown_matches(kinds: Array, order: Array, limit: int | None, shown_kinds: frozenset[int] = ALL_KINDS) -> Array:
-    """Indices (S,) i64 of the matches to draw: the first of ``order``, dropped ones, then outliers, then inliers on top.
+    """Indices (S,) i64 of the matches to draw: the first of ``order``, dropped ones, then outliers, then on top what agrees.
 
-    At most ``limit`` in all (None: no limit), inliers and others in the proportion in which they occur.
+    At most ``limit`` in all (None: no limit), what agrees (inliers, guided ones) and others in the proportion in which they
+    occur.
     """
     kinds, order = np.asarray(kinds), np.asarray(order, np.int64)
     order = order[np.isin(kinds[order], list(shown_kinds))]
-    inliers, others = order[kinds[order] == INLIER], order[kinds[order] != INLIER]
+    agrees = np.isin(kinds[order], (INLIER, GUIDED))
+    inliers, others = order[agrees], order[~agrees]
     total = len(inliers) + len(others)
     if limit is not None and total > limit:
         kept = min(len(inliers), max(round(limit * len(inliers) / total), limit - len(others)))

@@ -12,6 +12,7 @@ from core.geometry import Array
 ACCENT = "#4FC3F7"  # selection and the estimated pose
 GOOD, FAIR, POOR, BAD = "#66BB6A", "#D4E157", "#FFCA28", "#EF5350"
 DROPPED = "#7FA8F8"  # matches that labels keep from RANSAC
+GUIDED = "#26C6DA"  # matches that were found again from the pose
 BEST_SCORE = "#FDE725"  # the end of display3d.score_colors
 TRUTH = "#FFFFFF"
 PRIOR = "#9E9E9E"

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.geometry import Array, frozen_array
-from core.records import LabelMap, Localization, PairMatches, SceneMap
+from core.records import LabelMap, Localization, Matches2D3D, PairMatches, SceneMap
 from core.scene.sightings import matches_seen_in
 from fgsn_viewer.agreement import PairAgreement
-from fgsn_viewer.display import DROPPED, INLIER, OUTLIER
+from fgsn_viewer.display import DROPPED, GUIDED, INLIER, OUTLIER
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,7 +49,7 @@ class MatchRows:
 
     def counts(self) -> dict[int, int]:
         """How many there are of each kind."""
-        return {kind: int((self.kinds == kind).sum()) for kind in (INLIER, OUTLIER, DROPPED)}
+        return {kind: int((self.kinds == kind).sum()) for kind in (INLIER, GUIDED, OUTLIER, DROPPED)}
 
     def shown(self) -> Array:
         """Indices (S,) i64 of the matches that can be drawn between the two images."""
@@ -69,22 +69,44 @@ def _labels_at(labels: LabelMap | None, points: Array) -> Array:
 
 
 def localization_rows(localization: Localization, scene_map: SceneMap, image: int | None) -> MatchRows:
-    """The matches of a query with the map; drawn where the points lie in map image ``image``."""
-    matches, result = localization.matches, localization.result
+    """The matches of a query with the map, and after them those that its pose found; drawn where the points lie in map
+    image ``image``.
+    """
+    given, found, result = localization.matches, guided_matches(localization), localization.result
+    parts, names = (given, found), Matches2D3D.__dataclass_fields__
+    matches = Matches2D3D(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
     points_ref = np.full((len(matches), 2), np.nan)
     shown, points = matches_seen_in(matches, scene_map, image)
     points_ref[shown] = points
+    errors = np.zeros(0)
+    if len(found):
+        projected = localization.query.camera.project(result.cam_from_world.apply(scene_map.points3D[found.point_ids]))
+        errors = np.linalg.norm(projected - found.points2D, axis=1)
+    likely = None if localization.consistency is None else localization.consistency.probabilities
+    if len(found):
+        likely = np.concatenate([np.full(len(given), np.nan) if likely is None else likely, found.scores])
     return MatchRows(
         scores=matches.scores,
-        errors_px=result.reproj_errors_px,
-        kinds=match_kinds(localization),
+        errors_px=np.concatenate([result.reproj_errors_px, errors]),
+        kinds=np.concatenate([match_kinds(localization), np.full(len(found), GUIDED)]),
         point_ids=matches.point_ids,
         images=matches.reference_image,
         points_ref=points_ref,
         points_query=matches.points2D,
         image_names=tuple(item.name for item in scene_map.images),
-        likely=None if localization.consistency is None else localization.consistency.probabilities,
+        likely=likely,
     )
+
+
+def guided_matches(localization: Localization) -> Matches2D3D:
+    """What the pose found (``result.guided``) beside the matches that agree with it already."""
+    given, result = localization.matches, localization.result
+    found, new = given, np.zeros(len(given), bool)
+    if result.guided is not None:
+        agree, found = result.inlier_mask, result.guided
+        known = set(zip(given.keypoint[agree].tolist(), given.point_ids[agree].tolist()))
+        new = np.array([pair not in known for pair in zip(found.keypoint.tolist(), found.point_ids.tolist())], bool)
+    return Matches2D3D(*(getattr(found, name)[new] for name in Matches2D3D.__dataclass_fields__))
 
 
 def match_kinds(localization: Localization) -> Array:

@@ -167,13 +167,14 @@ def test_a_journal_outlives_torn_lines_and_keeps_the_last_of_each(tmp_path):
 def test_rows_survive_the_journal():
     for one in ROWS:
         assert row_from_json(json.loads(json.dumps(row_to_json(one)))) == one
-    told = replace(ROWS[0], evidence=71.5, label_fit=1.25)
+    told = replace(ROWS[0], evidence=71.5, label_fit=1.25, guided_evidence=33.0, guided_matches=14)
     assert row_from_json(json.loads(json.dumps(row_to_json(told)))) == told
 
 
 def test_a_result_of_before_evidence_was_told_is_still_compared_with():
     entry = row_to_json(ROWS[0])
-    older = {key: value for key, value in entry.items() if key not in ("evidence", "label_fit")}
+    since = ("evidence", "label_fit", "guided_evidence", "guided_matches")
+    older = {key: value for key, value in entry.items() if key not in since}
     assert row_from_json(older) == ROWS[0]
     with pytest.raises(TypeError):
         row_from_json({key: value for key, value in entry.items() if key != "num_matches"})

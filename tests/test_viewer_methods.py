@@ -11,7 +11,7 @@ import pytest
 from PySide6.QtWidgets import QCheckBox
 from viewer_fakes import Calls, toy_localization, toy_pipelines, toy_row, toy_scene
 
-from core.records import Consistency
+from core.records import Consistency, Matches2D3D
 from fgsn_viewer import display, display3d
 from fgsn_viewer.controller import Controller
 from fgsn_viewer.localizing import Outcome, Track
@@ -24,9 +24,10 @@ from fgsn_viewer.views.match_table import MatchTable
 from fgsn_viewer.views.method_table import MethodTable
 from fgsn_viewer.views.pair_header import PairHeader
 from fgsn_viewer.views.scene3d_view import Scene3DView
+from fgsn_viewer.views.selection_panel import match_lines
 from fgsn_viewer.views.track_slider import TrackSlider
 
-DROPPED, INLIER, OUTLIER = display.DROPPED, display.INLIER, display.OUTLIER
+DROPPED, GUIDED, INLIER, OUTLIER = display.DROPPED, display.GUIDED, display.INLIER, display.OUTLIER
 
 
 def test_the_window_lists_the_methods_of_the_localizer():
@@ -261,6 +262,43 @@ def test_a_match_of_weight_zero_that_agrees_is_an_inlier_and_not_dropped(tmp_pat
     assert set(kinds) == {INLIER, DROPPED}
 
 
+def with_guided(done):
+    """An inlier, and an outlier whose point the pose found at another keypoint."""
+    matches, inliers = done.matches, done.result.inlier_mask
+    chosen = [int(np.flatnonzero(inliers)[0]), int(np.flatnonzero(~inliers)[0])]
+    columns = {name: getattr(matches, name)[chosen] for name in Matches2D3D.__dataclass_fields__}
+    columns |= {"scores": np.array([0.9, 0.75]), "keypoint": columns["keypoint"] + [0, 1000]}
+    return replace(done, result=replace(done.result, guided=Matches2D3D(**columns)))
+
+
+def test_what_the_pose_found_beside_its_inliers_stands_below_the_matches(qtbot, tmp_path):
+    scene = toy_scene(tmp_path)
+    done = toy_localization(scene.queries[0], scene.map)
+    before, rows = (localization_rows(one, scene.map, 0) for one in (done, with_guided(done)))
+    assert len(rows) == len(before) + 1
+    assert (rows.kinds[:-1] == before.kinds).all()
+    assert rows.kinds[-1] == GUIDED
+    outlier = int(np.flatnonzero(~done.result.inlier_mask)[0])
+    assert rows.point_ids[-1] == done.matches.point_ids[outlier]
+    projected = done.query.camera.project(done.result.cam_from_world.apply(scene.map.points3D[rows.point_ids[-1:]]))
+    assert rows.errors_px[-1] == pytest.approx(np.linalg.norm(projected[0] - rows.points_query[-1]))
+    assert np.isnan(rows.likely[:-1]).all()
+    assert rows.likely[-1] == pytest.approx(0.75)
+    nothing = np.zeros(len(rows), int)
+    said = dict(match_lines(rows, len(rows) - 1, (nothing, nothing)))
+    assert said["match"].endswith(", guided")
+    assert said["likely right"] == "75.0 %"
+    assert "score" not in said
+    assert "likely right" not in dict(match_lines(rows, 0, (nothing, nothing)))
+    table = MatchTable()
+    qtbot.addWidget(table)
+    table.set_matches(rows, (nothing, nothing))
+    assert table.filter.boxes[GUIDED].text() == "1 guided"
+    assert table._summary.text().startswith(f"{len(before)} matches and 1 guided, ")
+    kinds = rows.kinds[table.model.order]
+    assert (np.diff([[1, 3, 0, 2][kind] for kind in kinds]) <= 0).all()  # inliers first, then guided, outliers, dropped
+
+
 @pytest.fixture
 def rows(tmp_path):
     scene = toy_scene(tmp_path)
@@ -293,7 +331,7 @@ def test_the_boxes_tell_what_is_checked_and_setting_them_says_nothing(qtbot):
     kinds.kinds_chosen.connect(told.append)
     kinds.set_kinds(frozenset({INLIER, OUTLIER}))
     assert told == []
-    assert [box.text() for box in kinds.findChildren(QCheckBox)] == ["1 inlier", "3 outliers", "0 dropped"]
+    assert [box.text() for box in kinds.findChildren(QCheckBox)] == ["1 inlier", "0 guided", "3 outliers", "0 dropped"]
     assert not kinds.boxes[DROPPED].isEnabled()
     kinds.boxes[OUTLIER].click()
     assert told == [frozenset({INLIER})]
@@ -305,6 +343,9 @@ def test_drawn_matches_are_of_the_shown_kinds_with_inliers_on_top():
     assert display.shown_matches(kinds, order, None).tolist() == [2, 4, 1, 0, 3]
     assert display.shown_matches(kinds, order, None, frozenset({DROPPED})).tolist() == [2, 4]
     assert display.shown_matches(kinds, order, 2).tolist() == [1, 0]  # the first of the others, the first inlier
+    guided = np.array([OUTLIER, GUIDED, OUTLIER, INLIER])
+    assert display.shown_matches(guided, np.arange(4), None).tolist() == [0, 2, 1, 3]
+    assert display.shown_matches(guided, np.arange(4), 2).tolist() == [0, 1]  # they agree with the pose, as inliers do
 
 
 # views

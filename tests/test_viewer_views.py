@@ -331,10 +331,11 @@ def test_the_pose_panel_shows_the_funnel_and_defines_every_number(qtbot, tmp_pat
     assert all(cell.toolTip() for cell in cells)
     assert {"position error", "0.10", "m"} <= {cell.text() for cell in cells}
     assert "evidence" not in {cell.text() for cell in cells}
-    stats = replace(done.result.stats, evidence=123.4, label_fit=1.97)
+    stats = replace(done.result.stats, evidence=123.4, label_fit=1.97, guided_evidence=88.6, guided_matches=37)
     panel.set_localization(replace(done, result=replace(done.result, stats=stats)), outcome_of(done).word, None)
     cells = [panel._grid.itemAt(i).widget().text() for i in range(panel._grid.count())]
     assert {"evidence", "123", "labels in view fit", "1.97", "nats"} <= set(cells)
+    assert {"guided matches", "37", "evidence of these", "89"} <= set(cells)
     assert "within 0.25 m and 2°" in panel._verdict.text()
 
 

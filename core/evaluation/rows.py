@@ -20,8 +20,8 @@ class QueryRow:
     """One query by one method. ``changed``: its condition is not the map's; ``has_truth``: its true pose is known.
 
     ``inlier_ratio_before``, ``inlier_ratio_after``: share of the matches, and of those that the method chose (by how
-    likely it draws them), that project within 8 px under the true pose; None where that is not known. ``evidence`` and
-    ``label_fit`` as in RansacStats.
+    likely it draws them), that project within 8 px under the true pose; None where that is not known. ``evidence``,
+    ``label_fit``, ``guided_evidence`` and ``guided_matches`` as in RansacStats.
     ``seconds`` by stage. ``refused``: the input could not be used, ``failure`` says why.
     """
 
@@ -47,6 +47,8 @@ class QueryRow:
     refused: bool = False
     evidence: float | None = None
     label_fit: float | None = None
+    guided_evidence: float | None = None
+    guided_matches: int | None = None
 
     @property
     def error(self) -> PoseError | None:
@@ -119,6 +121,8 @@ def row_of(scene: Scene, scene_map: SceneMap, variant: Variant, answer: Answer) 
         refused=answer.refused,
         evidence=result.stats.evidence,
         label_fit=result.stats.label_fit,
+        guided_evidence=result.stats.guided_evidence,
+        guided_matches=result.stats.guided_matches,
     )
 
 

@@ -84,6 +84,8 @@ class Facts:
     num_labelled: int | None = None
     label_evidence: float | None = None
     total_evidence: float | None = None
+    num_guided: int | None = None
+    guided_evidence: float | None = None
     outcome: str = "unknown"
     position_error_m: float | None = None
     rotation_error_deg: float | None = None
@@ -114,6 +116,7 @@ def measure(localization: Localization, scene_map: SceneMap) -> Facts:
         values |= _about_truth(localization, scene_map, query.camera, query.cam_from_world, max_error)
     if result.cam_from_world is not None:
         values |= {"label_evidence": result.stats.label_fit, "total_evidence": result.stats.evidence}
+        values |= {"num_guided": result.stats.guided_matches, "guided_evidence": result.stats.guided_evidence}
     if result.method == SEQUENCE:
         values |= _about_labels(localization, scene_map)
     if localization.error is not None:
@@ -152,15 +155,21 @@ def hull_share(points2D: Array, width: int, height: int) -> float:
 
 
 def _about_inliers(localization: Localization, scene_map: SceneMap, camera: Camera) -> dict:
+    """What the inliers say of the pose, and with them the points that were found again from it: they fix it together."""
     matches, result = localization.matches, localization.result
-    points3D = scene_map.points3D[matches.point_ids[result.inlier_mask]]
+    pixels, points = matches.points2D[result.inlier_mask], matches.point_ids[result.inlier_mask]
+    if result.guided is not None:
+        pixels, points = np.concatenate([pixels, result.guided.points2D]), np.append(points, result.guided.point_ids)
+        points, first = np.unique(points, return_index=True)
+        pixels = pixels[first]
+    points3D = scene_map.points3D[points]
     depths = result.cam_from_world.apply(points3D)[:, 2]
     near, far = np.percentile(depths, [5, 95])
     noise = max(0.5, float(np.sqrt(np.mean(result.reproj_errors_px[result.inlier_mask] ** 2) / 2)))
     position_m, rotation_deg = pose_uncertainty(result.cam_from_world, points3D, camera, noise)
     num_usable = len(matches) if localization.consistency is None else int(localization.consistency.keep.sum())
     return {
-        "image_share": hull_share(matches.points2D[result.inlier_mask], camera.width, camera.height),
+        "image_share": hull_share(pixels, camera.width, camera.height),
         "median_depth_m": float(np.median(depths)),
         "depth_ratio": float(far / near),
         "position_std_m": position_m,
@@ -238,6 +247,8 @@ def _posed(facts: Facts) -> tuple[str, str, str]:
         far = f"{facts.position_error_m:.1f} m and {facts.rotation_error_deg:.1f} deg from the true one"
         cause = f"{agree} on a pose {far}; {facts.num_right_inliers} of them are right"
         return "wrong pose", cause, "ask for more inliers, or choose matches by their labels"
+    if facts.num_guided:
+        agree += f" and {facts.num_guided} points are found where the pose puts them"
     reasons = _weaknesses(facts)
     if reasons:
         return (
@@ -299,14 +310,16 @@ def _evidence(facts: Facts) -> tuple[Evidence, ...]:
         "num_labelled": "{:.0f} points of the map have a label",
         "label_evidence": "a visible point's label is e^{:.2f} times as likely here as by chance, in the geometric mean",
         "total_evidence": "matches and labels together make the pose e^{:.0f} times as likely as by chance",
+        "num_guided": "{:.0f} points are found where the pose puts them, inliers among them",
+        "guided_evidence": "these points make the pose e^{:.0f} times as likely as by chance",
         "num_seen": "{:.0f} map points project into the image from the estimated pose",
         "num_in_view": "{:.0f} map points are in view of the true pose",
         "num_right": "{:.0f} matches point at the right place under the true pose",
-        "image_share": "the inliers span {:.1%} of the image",
-        "depth_ratio": "the farthest inliers are {:.1f} times as far as the nearest",
-        "position_std_m": "the inliers fix the position to {:.3f} m (one standard deviation)",
-        "rotation_std_deg": "the inliers fix the rotation to {:.3f} deg (one standard deviation)",
-        "log10_chance": "chance alone would give a pose as good as this 10^{:.0f} times",
+        "image_share": "what agrees with the pose spans {:.1%} of the image",
+        "depth_ratio": "the farthest of it is {:.1f} times as far as the nearest",
+        "position_std_m": "it fixes the position to {:.3f} m (one standard deviation)",
+        "rotation_std_deg": "it fixes the rotation to {:.3f} deg (one standard deviation)",
+        "log10_chance": "by its inliers alone, chance would give a pose as good as this 10^{:.0f} times",
         "position_error_m": "the camera is {:.3f} m from its true position",
         "rotation_error_deg": "the camera is turned by {:.2f} deg from its true rotation",
     }

@@ -17,8 +17,9 @@ from scipy.spatial import cKDTree
 
 from core.geometry import Array, Camera, Rigid3d
 from core.localizer.features import dequantize_descriptors
+from core.localizer.matching import matches_at
 from core.localizer.uncertainty import pose_jacobian
-from core.records import Features, SceneMap, setting
+from core.records import Features, Matches2D3D, SceneMap, setting
 
 _SIGMAS_PX = (8.0, 5.0, 3.0, 2.0, 1.5, 1.0)
 """How far right pairs lie from where the pose puts them, round by round; a point is looked for within ``_REACH`` of these."""
@@ -49,12 +50,14 @@ class GuidedConfig:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GuidedPairs:
-    """Keypoints and map points near each other under a pose: ``keypoint``, ``point`` (N,) i64, ``likely`` (N,) f64 how likely
-    each is right, ``evidence`` the log-likelihood ratio of the pose to chance by all of them.
+    """Keypoints and map points near each other under a pose: ``keypoint``, ``point`` (N,) i64, ``observation`` (N,) i64 the
+    point's row in the map that looks most alike, ``likely`` (N,) f64 how likely each is right, ``evidence`` the
+    log-likelihood ratio of the pose to chance by all of them.
     """
 
     keypoint: Array
     point: Array
+    observation: Array
     likely: Array
     evidence: float
 
@@ -94,7 +97,7 @@ class GuidedMatcher:
         """All pairs with the points ``ids`` (P,) within reach of where the pose puts them; ``usual`` is the distance of the
         descriptors of wrong pairs.
         """
-        keypoint, point, error, distance = self._near(pose, ids, sigma_px)
+        keypoint, point, error, distance, observation = self._near(pose, ids, sigma_px)
         closer = _REACH**2 / 2 * np.exp(-((error / sigma_px) ** 2) / 2)  # a wrong pair lies anywhere within reach
         ratio = _PRIOR * np.exp(_SLOPE * (_MIDDLE - distance / max(usual, 1e-6))) * closer
         of_keypoint = np.bincount(keypoint, ratio, len(self._features))
@@ -102,16 +105,24 @@ class GuidedMatcher:
         of_point = np.bincount(place, ratio)
         likely = ratio / (1 + np.maximum(of_keypoint[keypoint], of_point[place]))
         evidence = min(np.log1p(of_keypoint).sum(), np.log1p(of_point).sum())  # each keypoint and each point speaks once
-        return GuidedPairs(keypoint, point, likely, float(evidence))
+        return GuidedPairs(keypoint, point, observation, likely, float(evidence))
 
-    def _near(self, pose: Rigid3d, ids: Array, sigma_px: float) -> tuple[Array, Array, Array, Array]:
-        """Keypoints and points (N,) i64 within reach of each other; how far apart in px, and in descriptors (N,)."""
+    def matches(self, pairs: GuidedPairs) -> Matches2D3D:
+        """The pairs that are more likely right than not, as matches of score ``likely``."""
+        right = np.flatnonzero(pairs.likely > 0.5)
+        right = right[np.argsort(pairs.keypoint[right], kind="stable")]
+        return matches_at(self._features, self._map, pairs.keypoint[right], pairs.observation[right], pairs.likely[right])
+
+    def _near(self, pose: Rigid3d, ids: Array, sigma_px: float) -> tuple[Array, Array, Array, Array, Array]:
+        """Keypoints and points (N,) i64 within reach of each other; how far apart in px, and in descriptors (N,); and the
+        point's observation (N,) i64 with that descriptor.
+        """
         projected = self._camera.project(pose.apply(self._map.points3D[ids]))
         finite = np.isfinite(projected).all(axis=1)
         ids, projected = ids[finite], projected[finite]
         near = self._tree.sparse_distance_matrix(cKDTree(projected), _REACH * sigma_px, output_type="ndarray")
         keypoint, point = near["i"], ids[near["j"]]
-        return keypoint, point, near["v"], self._distances(keypoint, point)
+        return keypoint, point, near["v"], *self._distances(keypoint, point)
 
     def _visible(self, pose: Rigid3d) -> Array:
         """The points (P,) that were seen from about as near, and from about this side."""
@@ -123,20 +134,25 @@ class GuidedMatcher:
         half = np.minimum(visibility.angle_rad[ids] / 2 + np.radians(_ANGLE_SLACK_DEG), np.pi)
         return ids[cosine >= np.cos(half)]
 
-    def _distances(self, keypoint: Array, point: Array) -> Array:
-        """Distances (N,) of each keypoint's descriptor to the nearest of each point's."""
+    def _distances(self, keypoint: Array, point: Array) -> tuple[Array, Array]:
+        """Distances (N,) of each keypoint's descriptor to the nearest of each point's, and the observation (N,) of that."""
         observations = self._map.observations
+        if not len(point):
+            return np.zeros(0), np.zeros(0, np.int64)
         begin, end = (np.searchsorted(observations.point, point, side=side) for side in ("left", "right"))
-        count = end - begin
+        count = end - begin  # at least 1: what was never seen is not visible
+        first = np.cumsum(count) - count
         pair = np.repeat(np.arange(len(point)), count)
-        rows = np.repeat(begin, count) + np.arange(len(pair)) - np.repeat(np.cumsum(count) - count, count)
-        nearest = np.full(len(point), -1.0)
+        rows = np.arange(len(pair)) + (begin - first)[pair]
+        alike = np.empty(len(rows), np.float32)
         for start in range(0, len(rows), _ROWS):
             part = slice(start, start + _ROWS)
             known = dequantize_descriptors(observations.descriptors[rows[part]])
-            alike = np.einsum("nd,nd->n", known, self._features.descriptors[keypoint[pair[part]]])
-            np.maximum.at(nearest, pair[part], alike)
-        return np.sqrt(np.maximum(2 - 2 * nearest, 0))
+            alike[part] = np.einsum("nd,nd->n", known, self._features.descriptors[keypoint[pair[part]]])
+        nearest = np.maximum.reduceat(alike, first)
+        best = np.flatnonzero(alike == nearest[pair])
+        _, place = np.unique(pair[best], return_index=True)  # the first of equals
+        return np.sqrt(np.maximum(2 - 2 * nearest.astype(np.float64), 0)), rows[best[place]]
 
     def _fitted(self, pose: Rigid3d, found: GuidedPairs) -> Rigid3d:
         """Gauss-Newton on the squared errors of all pairs, each as likely as it is right."""

@@ -108,9 +108,11 @@ def estimate_pose(
         pose = _refined(pose, matches.points2D, points3D, usable, camera, config)
     if pose is None:
         return _failure("no pose found: RANSAC gave no finite pose", matches, config, seed, method, info)
+    found_again = None
     if guided is not None:
         pose, pairs = guided.refined(pose)
-        info |= {"guided_evidence": pairs.evidence, "guided_pairs": round(float(pairs.likely.sum()))}
+        found_again = guided.matches(pairs)
+        info |= {"guided_evidence": pairs.evidence, "guided_matches": len(found_again)}
     errors = reprojection_errors(pose, matches.points2D, points3D, camera)
     inliers = usable & (errors <= config.max_error_px)
     if counts is not None:
@@ -119,7 +121,7 @@ def estimate_pose(
     if failure:
         return _failure(failure, matches, config, seed, method, info)
     stats = _stats(info, int(inliers.sum()), int(usable.sum()))
-    return LocalizationResult(pose, inliers, errors, stats, method, settings_of(config), seed)
+    return LocalizationResult(pose, inliers, errors, stats, method, settings_of(config), seed, guided=found_again)
 
 
 def reprojection_errors(cam_from_world: Rigid3d, points2D: Array, points3D: Array, camera: Camera) -> Array:
@@ -319,7 +321,7 @@ def _objection(
 
 
 def _all_told(info: Mapping[str, Any]) -> float:
-    """The evidence of matches, labels and guided pairs together; 0 where it is not known how likely a match is right."""
+    """The evidence of matches, labels and guided matches together; 0 where it is not known how likely a match is right."""
     return info["evidence"] + info.get("guided_evidence", 0.0) if "evidence" in info else 0.0
 
 
@@ -339,7 +341,7 @@ def _stats(info: dict[str, Any], num_inliers: int, num_usable: int) -> RansacSta
         score=float(info.get("model_score", 0.0)),
         evidence=info.get("evidence"),
         guided_evidence=info.get("guided_evidence"),
-        guided_pairs=info.get("guided_pairs"),
+        guided_matches=info.get("guided_matches"),
     )
 
 

@@ -209,7 +209,8 @@ class LocalizingController(QObject):
         answer = state.results.get(state.method)
         if state.selected_match is None or answer is None or not state.method.startswith("gsmc"):
             return
-        if answer.localization is state.localization and answer.way.network is not None:
+        drawn = state.selected_match < len(answer.localization.matches)  # guided matches have no circle: no pose came of them
+        if drawn and answer.localization is state.localization and answer.way.network is not None:
             scene, match = state.scene, state.selected_match
             self._tasks.start(
                 "circle", lambda: self._work.circle(scene, answer, match), on_part=self._take_part, on_failure=self._fail

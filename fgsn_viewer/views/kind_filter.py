@@ -1,4 +1,4 @@
-"""Which kinds of matches are shown: inliers, outliers, and those that the labels dropped, each with its mark and number."""
+"""Which kinds of matches are shown: inliers, guided ones, outliers, and those dropped by labels, with mark and number."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from PySide6.QtCore import QPointF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QIcon, QPainter, QPixmap
 from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QWidget
 
-from fgsn_viewer import display
 from fgsn_viewer.views.match_marks import KIND_STYLES, paint_end_marks
 
 
@@ -19,7 +18,7 @@ class KindFilter(QWidget):
 
     def __init__(self, parent: QWidget | None = None):
         super().__init__(parent)
-        self.boxes = {kind: QCheckBox(checked=True) for kind in (display.INLIER, display.OUTLIER, display.DROPPED)}
+        self.boxes = {kind: QCheckBox(checked=True) for kind in KIND_STYLES}
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(12)
@@ -37,7 +36,7 @@ class KindFilter(QWidget):
         for kind, box in self.boxes.items():
             count = counts.get(kind, 0)
             noun = KIND_STYLES[kind].noun
-            box.setText(f"{count:,} {noun if count == 1 or noun == 'dropped' else noun + 's'}")
+            box.setText(f"{count:,} {noun if count == 1 or noun in ('dropped', 'guided') else noun + 's'}")
             box.setEnabled(count > 0)
 
     def set_kinds(self, kinds: frozenset[int]) -> None:

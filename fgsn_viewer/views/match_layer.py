@@ -59,10 +59,12 @@ class MatchLayer:
         if not self.visible:
             return f"{len(self):,} matches hidden"
         shown = self.shown()
-        inliers, dropped = (int((self.kinds == kind).sum()) for kind in (display.INLIER, display.DROPPED))
+        kinds = display.INLIER, display.GUIDED, display.DROPPED
+        inliers, guided, dropped = (int((self.kinds == kind).sum()) for kind in kinds)
         drawn = "all drawn" if len(shown) == len(self) else f"{len(shown):,} drawn"
         gone = f" · {dropped:,} dropped" if dropped else ""
-        return f"{len(self):,} matches{gone} · {inliers:,} inliers · {drawn}"
+        more = f" · {guided:,} guided" if guided else ""
+        return f"{len(self) - guided:,} matches{gone} · {inliers:,} inliers{more} · {drawn}"
 
     def segments(self, ref_frame: PaneFrame, query_frame: PaneFrame) -> tuple[Array, Array, Array]:
         """Indices (S,), starts and ends (S, 2) on the screen, of shown matches with both ends inside of the panes."""
@@ -79,13 +81,13 @@ class MatchLayer:
         return None if nearest is None else int(indices[nearest])
 
     def paint(self, painter: QPainter, ref_frame: PaneFrame, query_frame: PaneFrame) -> None:
-        """Draw lines under end marks: dropped ones first, then outliers, then inliers, the selected match on top."""
+        """Draw lines under end marks: dropped ones first, then outliers, guided ones, inliers, the selected match on top."""
         indices, starts, ends = self.segments(ref_frame, query_frame)
         painter.save()
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         chosen = indices == self.selected
         faint = bool(chosen.any())
-        for kind in (display.DROPPED, display.OUTLIER, display.INLIER):
+        for kind in (display.DROPPED, display.OUTLIER, display.GUIDED, display.INLIER):
             mine = (self.kinds[indices] == kind) & ~chosen
             _paint_kind(painter, starts[mine], ends[mine], kind, faint)
         if faint:

@@ -1,4 +1,4 @@
-"""How matches look: inliers, outliers and those that the labels dropped differ in colour, line and mark."""
+"""How matches look: inliers, guided ones, outliers and those dropped by labels differ in colour, line and mark."""
 
 from __future__ import annotations
 
@@ -33,6 +33,14 @@ class KindStyle:
 
 KIND_STYLES = {
     display.INLIER: KindStyle("inlier", palette.GOOD, (), 1.2, 0.9, "Agrees with the pose: solid line, dots"),
+    display.GUIDED: KindStyle(
+        "guided",
+        palette.GUIDED,
+        (9, 3),
+        1.2,
+        0.9,
+        "Found again near where the pose puts its point, which matching had missed: long dashes, triangles",
+    ),
     display.OUTLIER: KindStyle("outlier", palette.BAD, (5, 5), 1.0, 0.75, "Does not agree with the pose: dashed line, crosses"),
     display.DROPPED: KindStyle(
         "dropped", palette.DROPPED, (1.5, 3.5), 1.0, 0.75, "Kept from RANSAC by the labels: dotted line, diamonds"
@@ -41,8 +49,8 @@ KIND_STYLES = {
 
 
 def paint_end_marks(painter: QPainter, positions: Sequence[Sequence[float]], color: QColor, kind: int, radius: float) -> None:
-    """Dots for inliers, crosses for outliers, hollow diamonds for dropped matches, all with a dark halo."""
-    paint = {display.INLIER: _dots, display.OUTLIER: _crosses, display.DROPPED: _diamonds}[kind]
+    """Dots for inliers, triangles for guided matches, crosses for outliers, hollow diamonds for dropped ones; dark halos."""
+    paint = {display.INLIER: _dots, display.GUIDED: _triangles, display.OUTLIER: _crosses, display.DROPPED: _diamonds}[kind]
     paint(painter, positions, color, radius)
 
 
@@ -51,6 +59,14 @@ def _dots(painter: QPainter, positions: Sequence[Sequence[float]], color: QColor
     painter.setBrush(color)
     for x, y in positions:
         painter.drawEllipse(QPointF(x, y), radius, radius)
+
+
+def _triangles(painter: QPainter, positions: Sequence[Sequence[float]], color: QColor, radius: float) -> None:
+    painter.setPen(QPen(HALO, 1.2))
+    painter.setBrush(color)
+    r = radius * 1.25
+    for x, y in positions:
+        painter.drawPolygon(QPolygonF([QPointF(x, y - r), QPointF(x + r, y + 0.8 * r), QPointF(x - r, y + 0.8 * r)]))
 
 
 def _crosses(painter: QPainter, positions: Sequence[Sequence[float]], color: QColor, radius: float) -> None:

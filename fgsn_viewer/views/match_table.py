@@ -20,16 +20,23 @@ ROOT = QModelIndex()
 COLUMNS = ("Match", "Kind", "Error, px", "Score", "Label left", "Label right", "Map point", "Reference image")
 TIPS = (
     "Number of the match",
-    "Whether the match agrees with what was found, does not, or was kept from RANSAC by the labels",
+    "Whether the match agrees with what was found, was found from the pose, does not agree, or labels kept it from RANSAC",
     "Distance between the keypoint and the projected map point; for two photographs, from the epipolar line",
-    "1 minus the ratio of the nearest to the second nearest descriptor distance: higher is more distinct",
+    "1 minus the ratio of the nearest to the second nearest descriptor distance: higher is more distinct; of a guided match "
+    "how likely it is right",
     "Label under the match in the reference image on the left, where that image sees it",
     "Label under the match in the query",
     "Index of the point in the map",
     "The map image whose descriptor was matched",
 )
 _INLIER, _IMAGE = 1, 7
-_KIND_TEXTS = {display.INLIER: "● inlier", display.OUTLIER: "✕ outlier", display.DROPPED: "◇ dropped"}
+_KIND_TEXTS = {
+    display.INLIER: "● inlier",
+    display.GUIDED: "▲ guided",
+    display.OUTLIER: "✕ outlier",
+    display.DROPPED: "◇ dropped",
+}
+_RANK = np.array([1, 3, 0, 2])  # dropped, outlier, guided, inlier
 
 
 class MatchModel(QAbstractTableModel):
@@ -48,8 +55,7 @@ class MatchModel(QAbstractTableModel):
         self._rows, self._columns, self.order = rows, [], np.zeros(0, np.int64)
         if rows is not None and labels is not None:
             r = rows
-            rank = np.array([1, 2, 0])[r.kinds]  # dropped, outlier, inlier
-            self._columns = [np.arange(len(r)), rank, r.errors_px, r.scores, *labels, r.point_ids, r.images]
+            self._columns = [np.arange(len(r)), _RANK[r.kinds], r.errors_px, r.scores, *labels, r.point_ids, r.images]
             self.order = self._sorted()
         self.endResetModel()
 
@@ -194,7 +200,8 @@ class MatchTable(QWidget):
         if rows is not None:
             shown = len(rows.shown())
             drawn = f", {shown:,} of them in the reference on the left" if has_points else ""
-            self._summary.setText(f"{len(rows):,} matches{drawn}")
+            more = f" and {rows.counts()[display.GUIDED]:,} guided" if rows.counts()[display.GUIDED] else ""
+            self._summary.setText(f"{len(rows) - rows.counts()[display.GUIDED]:,} matches{more}{drawn}")
             self.filter.set_counts(rows.counts())
 
     def set_kinds(self, kinds: frozenset[int]) -> None:

@@ -39,6 +39,8 @@ TIPS = {
     "evidence": "Log-likelihood ratio of the pose to chance, by how likely its matches are right and by the labels of all it "
     "sees; enough of it stands in for inliers",
     "label fit": "Mean log-likelihood ratio of the labels of all map points that the pose sees; 0 is what chance gives",
+    "guided matches": "Points found again near where the pose puts them, inliers among them; the pose is fitted to these",
+    "guided evidence": "Log-likelihood ratio of the pose to chance by its guided matches; enough of it stands in for inliers",
     "camera centre": "Position of the estimated camera in the world",
     "agreement": "Share of the points known in both images whose label is the same there",
     "kappa": "Agreement beyond chance: 1 is perfect, 0 is what two unrelated images give",
@@ -241,6 +243,9 @@ def _pose_rows(done: Localization) -> list[tuple[str, str, str, str]]:
         rows.append(("evidence", f"{stats.evidence:.0f}", "nats", "evidence"))
     if stats.label_fit is not None:
         rows.append(("labels in view fit", f"{stats.label_fit:.2f}", "nats", "label fit"))
+    if stats.guided_matches is not None:
+        rows.append(("guided matches", f"{stats.guided_matches:,}", "", "guided matches"))
+        rows.append(("evidence of these", f"{stats.guided_evidence:.0f}", "nats", "guided evidence"))
     return rows
 
 

@@ -7,6 +7,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFormLayout, QLabel, QVBoxLayout, QWidget
 
 from core.geometry import Array
+from fgsn_viewer import display
 from fgsn_viewer.tables import MatchRows
 from fgsn_viewer.views.common import Emptiable, quiet_label, tabular_font
 from fgsn_viewer.views.match_marks import KIND_STYLES
@@ -66,8 +67,9 @@ def match_lines(rows: MatchRows | None, match: int | None, labels: tuple[Array, 
     lines = [("match", f"{match}, {KIND_STYLES[int(rows.kinds[match])].noun}")]
     if np.isfinite(rows.errors_px[match]):
         lines.append(("error", f"{rows.errors_px[match]:.2f} px"))
-    lines.append(("score", f"{rows.scores[match]:.2f}"))
-    if rows.likely is not None:
+    if rows.kinds[match] != display.GUIDED:  # its score is how likely it is right
+        lines.append(("score", f"{rows.scores[match]:.2f}"))
+    if rows.likely is not None and np.isfinite(rows.likely[match]):
         lines.append(("likely right", f"{100 * rows.likely[match]:.1f} %"))
     for name, points in (("left", rows.points_ref), ("right", rows.points_query)):
         x, y = points[match]

@@ -28,6 +28,8 @@ RESULT_KEYS = {
     "num_inliers",
     "evidence",
     "label_fit",
+    "guided_evidence",
+    "guided_matches",
     "position_error_m",
     "rotation_error_deg",
     "failure",
