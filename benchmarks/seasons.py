@@ -47,7 +47,7 @@ from fgsn_viewer.cli_values import non_negative_float, parse_size, positive_floa
 from fgsn_viewer.commands_evaluation import labelling_of, write_evaluation
 
 LABEL_METHODS = ("ssmc", "ssmc-soft", "gsmc", "gsmc-soft", "pfsl")
-LINES = ("claim", "all")
+LINES = ("claim", "stages", "all")
 GRAVITY_ERRORS_DEG, HEIGHT_ERRORS_M = (0.0, 1.0, 2.0, 5.0), (0.0, 0.3, 1.0)
 HARDNESS = (0.6, 0.8, 1.0, 1.2)
 """Times the difficulty of each kind: what --study-difficulty tries on the tuning worlds, to choose how hard it shall be."""
@@ -92,7 +92,12 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--tuning-scenes", type=positive_int, default=1, help="worlds a kind to tune plain P3P on")
     made.add_argument("--queries", type=positive_int, default=12, help="frames of each condition's drive")
     made.add_argument("--tuning-queries", type=positive_int, default=4, help="the same for the worlds to tune on")
-    made.add_argument("--lines", default=LINES[0], choices=LINES, help="the claim's methods alone, or every study beside it")
+    made.add_argument(
+        "--lines",
+        default=LINES[0],
+        choices=LINES,
+        help="the claim's methods alone, what each stage of soft labels adds too, or every study beside it",
+    )
     made.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS)
     made.add_argument("--conditions", nargs="+", default=list(CONDITIONS), choices=CONDITIONS)
     made.add_argument("--size", type=parse_size, default=(640, 480), metavar="WxH")
@@ -164,16 +169,16 @@ def run(plan: Plan, labellings: tuple[Labelling, ...]) -> Generator[Progress, No
     drawn = yield from tune_drawn(plan, tuning_paths, fitted, labellings)
     rankings |= {f"ssmc-soft {name}" if name else WEIGHTED: ranking for name, ranking in drawn.items()}
     soft = {n: tuning.drawn_config(r[0].setting, fitted.fits[n].config, n) for n, r in drawn.items()}
-    stages = soft_stages(drawn, fitted, fine(labellings).name)
+    stages = {} if plan.lines == "claim" else soft_stages(drawn, fitted, fine(labellings).name)
     test_paths = yield from _districts(plan, plan.test)
     strict = {name: tuning.ranked(tried.rows, plan.quick, name, tuning.PAPER)[0].setting.config("ssmc") for name in names}
     methods = method_variants(plain, semantic, soft, stages, labellings, fitted, strict)
-    beside = () if plan.lines == "claim" else lax_variants(methods) + outside_variants(plain)
-    methods = claimed(methods, labellings) if plan.lines == "claim" else methods
+    beside = lax_variants(methods) + outside_variants(plain) if plan.lines == "all" else ()
+    methods = methods if plan.lines == "all" else claimed(methods, labellings, plan.lines == "stages")
     test_job = job(plan, test_paths, methods + beside, labellings)
     found = yield from evaluate(test_job, plan.work / "test", plan.workers)
     yield from write_evaluation(plan.work / "test", found, test_job)
-    studied = () if plan.lines == "claim" else (yield from _sensitivity(plan, test_paths, methods, semantic, labellings))
+    studied = () if plan.lines != "all" else (yield from _sensitivity(plan, test_paths, methods, semantic, labellings))
     real, notes = yield from _photographs(plan, methods, labellings)
     return Study(
         rankings=rankings,
@@ -203,7 +208,7 @@ def fit(
     """Fit what soft labels need on the tuning worlds alone, to every keypoint's match."""
     every = LocalizerConfig(matching=MatchConfig(ratio=1.0))
     fits = yield from fits_of(job(plan, scenes, (), labellings), every, plan.work / "fit")
-    if plan.lines == "claim":
+    if plan.lines != "all":
         return Fitted(fits, GsmcConfig().tempering, {})
     labels = fine(labellings).name
     variants = tempering_variants(few_matches(semantic[labels]), labels, fits[labels].config, plan.quick)
@@ -216,9 +221,10 @@ def tune_drawn(
 ) -> Generator[Progress, None, dict[str, list[tuning.Tried]]]:
     """Rank the settings of matches drawn by soft labels, by network, and of those drawn by descriptors alone, under ""."""
     affinities = {name: one.config for name, one in fitted.fits.items()}
-    variants = tuning.drawn_variants(affinities, plan.quick)
+    stages = plan.lines != "claim"
+    variants = tuning.drawn_variants(affinities, plan.quick, stages)
     tried = yield from evaluate(job(plan, scenes, variants, labellings), plan.work / "tuning-drawn", plan.workers)
-    return {name: tuning.ranked_among(tried.rows, tuning.drawn_settings(plan.quick, name), name) for name in affinities}
+    return {name: tuning.ranked_among(tried.rows, tuning.drawn_settings(plan.quick, name, stages), name) for name in affinities}
 
 
 def soft_stages(drawn: Mapping[str, list[tuning.Tried]], fitted: Fitted, labels: str) -> dict[str, LocalizerConfig]:
@@ -315,12 +321,12 @@ def method_variants(
     return tuple(made)
 
 
-def claimed(methods: Sequence[Variant], labellings: Sequence[Labelling]) -> tuple[Variant, ...]:
+def claimed(methods: Sequence[Variant], labellings: Sequence[Labelling], stages: bool = False) -> tuple[Variant, ...]:
     """What the claim puts in order: P3P, SSMC and its soft form with all labels, both kinds of GSMC with the fine ones, and
-    sequences with the coarse ones, which place a camera best.
+    sequences with the coarse ones, which place a camera best. ``stages``: soft labels that go less far, too.
     """
     lines = {"p3p", WEIGHTED, *(f"{name}/{labelling.name}" for name in ("ssmc", "ssmc-soft") for labelling in labellings)}
-    with_fine = (DRAWN_ALONE, MATCHES_ALONE, MAJORITY, "gsmc", "gsmc-soft", f"ssmc-soft{UNGUIDED}")
+    with_fine = ["gsmc", "gsmc-soft", f"ssmc-soft{UNGUIDED}", *([DRAWN_ALONE, MATCHES_ALONE, MAJORITY] if stages else [])]
     lines |= {f"p3p{UNGUIDED}", *(f"{name}/{fine(labellings).name}" for name in with_fine)}
     lines |= {f"{name}/{labellings[0].name}" for name in ("pfsl", START_KNOWN)}
     return tuple(variant for variant in methods if variant.id in lines)

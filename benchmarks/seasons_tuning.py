@@ -112,9 +112,12 @@ def tried(config: LocalizerConfig) -> LocalizerConfig:
     return replace(config, guided=replace(config.guided, rounds=0))
 
 
-def drawn_settings(quick: bool = False, labels: str = "") -> tuple[Setting, ...]:
-    """What is tried where matches are drawn as likely as they are right: RANSAC as SSMC has it, at every ratio."""
+def drawn_settings(quick: bool = False, labels: str = "", stages: bool = True) -> tuple[Setting, ...]:
+    """What is tried where matches are drawn as likely as they are right: RANSAC as SSMC has it, at every ratio; without
+    ``stages`` only all that it leads to, drawing, counting and, with labels, verifying together.
+    """
     ways = (DRAWN, COUNTED, VERIFIED) if labels else (DRAWN, COUNTED)
+    ways = ways if stages else ways[-1:]
     grid = QUICK_GRID if quick else LABEL_GRID
     return tuple(Setting(*values, likely=likely) for likely in ways for values in product(*grid))
 
@@ -131,12 +134,12 @@ def _no_further(affinity: AffinityConfig, likely: str) -> AffinityConfig:
     return replace(affinity, evidence=likely != DRAWN, verification=verification)
 
 
-def drawn_variants(affinities: Mapping[str, AffinityConfig], quick: bool = False) -> tuple[Variant, ...]:
+def drawn_variants(affinities: Mapping[str, AffinityConfig], quick: bool = False, stages: bool = True) -> tuple[Variant, ...]:
     """Every setting with what was fitted for each network, and for "", without one."""
     return tuple(
         Variant(setting.name, tried(drawn_config(setting, affinity, labels)), labels)
         for labels, affinity in affinities.items()
-        for setting in drawn_settings(quick, labels)
+        for setting in drawn_settings(quick, labels, stages)
     )
 
 

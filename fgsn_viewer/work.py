@@ -16,12 +16,13 @@ from core.geometry import Array, rotation_angle_deg
 from core.images import read_image
 from core.label_cache import thumbnail
 from core.records import ImageData, Localization, PairMatches, Progress, Scene
-from core.scene.sightings import matches_seen_in
 from fgsn_viewer.agreement import PairAgreement
 from fgsn_viewer.bootstrap import Pipelines
+from fgsn_viewer.display import GUIDED, INLIER
 from fgsn_viewer.known_points import KnownPoints, known_points
 from fgsn_viewer.labelling import Labelling
 from fgsn_viewer.localizing import Localizing, Way, can_localize, follows
+from fgsn_viewer.tables import localization_rows
 from fgsn_viewer.work_steps import Cache, Found, Note, Steps, finished
 
 THUMBNAIL_PX = 72
@@ -192,9 +193,10 @@ def first_reference(scene: Scene, query: ImageData) -> ImageData | None:
 
 
 def inlier_points(scene: Scene, reference: ImageData, made: Localization | PairMatches) -> tuple[Array, Array]:
-    """Pixels (N, 2), (N, 2) of the inliers in the reference and in the query."""
+    """Pixels (N, 2), (N, 2) of the inliers, and of what the pose found beside them, in the reference and in the query."""
     if isinstance(made, PairMatches):
         return made.points_ref[made.inlier_mask], made.points_query[made.inlier_mask]
-    shown, points_ref = matches_seen_in(made.matches, scene.map, map_index(scene, reference))
-    kept = made.result.inlier_mask[shown]
-    return points_ref[kept], made.matches.points2D[shown][kept]
+    rows = localization_rows(made, scene.map, map_index(scene, reference))
+    shown = rows.shown()
+    shown = shown[np.isin(rows.kinds[shown], (INLIER, GUIDED))]
+    return rows.points_ref[shown], rows.points_query[shown]

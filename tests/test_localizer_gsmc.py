@@ -19,6 +19,7 @@ from localizer_toys import (
 
 from core.errors import InputError
 from core.geometry import Camera, Rigid3d
+from core.localizer.affinity import match_probabilities
 from core.localizer.circle import circles_of_matches
 from core.localizer.circle_scores import LabelledCloud, score_circles
 from core.localizer.gravity import PriorConfig
@@ -161,6 +162,23 @@ def test_right_matches_weigh_more_than_wrong_ones():
         assert np.median(found.weights[~wrong]) > 3 * np.median(found.weights[wrong])
         assert found.num_visible[~wrong].min() >= 10
         assert ((found.best_angle_rad >= 0) & (found.best_angle_rad < 2 * np.pi)).all()
+
+
+@pytest.mark.parametrize("method", [gsmc, gsmc_soft])
+def test_of_many_matches_the_likeliest_alone_are_scored_and_the_rest_may_be_inliers(method):
+    scene_map, matches, labels, pose = street()
+    matches = replace(matches, scores=np.random.default_rng(0).uniform(0.1, 0.5, 400))
+    given = given_of(scene_map, matches, labels, pose, gsmc=GsmcConfig(max_matches=50))
+    every, some = method(replace(given, config=LocalizerConfig())), method(given)
+    chance = matches.scores if method is gsmc else match_probabilities(given)
+    likeliest = np.argsort(-chance)[:50]
+    assert set(np.flatnonzero(some.weights)) <= set(likeliest.tolist())
+    assert (some.num_visible[likeliest] == every.num_visible[likeliest]).all()
+    assert (some.best_angle_rad[likeliest] == every.best_angle_rad[likeliest]).all()
+    assert (some.weights[likeliest] > 0).sum() > 40
+    assert some.keep.all()
+    if method is gsmc_soft:
+        assert (some.probabilities == every.probabilities).all()
 
 
 def test_points_whose_labels_do_not_stay_are_ignored():
