@@ -103,6 +103,19 @@ def test_points_seen_from_the_other_side_only_are_not_looked_for():
     assert pose_error(found, beside(pose)).position_m == 0
 
 
+def test_keypoints_that_lie_nowhere_and_broken_descriptors_are_near_no_point():
+    scene_map, features, pose, point_of = seen_again()
+    keypoints, descriptors = features.keypoints.copy(), features.descriptors.copy()
+    keypoints[:10], keypoints[10:20] = np.nan, np.inf
+    descriptors[20:40] = np.nan
+    broken = replace(features, keypoints=keypoints, descriptors=descriptors)
+    refined, pairs = GuidedMatcher(broken, scene_map, CAMERA).refined(beside(pose))
+    assert pose_error(refined, pose).position_m < 0.03
+    assert np.isfinite(pairs.evidence)
+    assert pairs.likely[pairs.keypoint < 40].max(initial=0) < 1e-3
+    assert pairs.likely.sum() == pytest.approx((point_of[40:] >= 0).sum(), rel=0.25)
+
+
 def localized(num_matches, rounds=6, **settings):
     scene_map, features, pose, point_of = seen_again(**settings)
     keypoint = np.flatnonzero(point_of >= 0)[:num_matches]

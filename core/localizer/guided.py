@@ -34,6 +34,7 @@ widest window, nearly all of which are wrong."""
 _DISTANCE_SLACK, _ANGLE_SLACK_DEG = 1.2, 15.0
 _LEAST = 0.02  # what weighs less is left out
 _FEWEST = 6.0  # right pairs that can be believed to fix a pose
+_NOWHERE_PX = -1e6  # where keypoints are that lie nowhere: near no point
 _ROWS = 65_536  # descriptors at a time
 _GAUSS_NEWTON = 5
 
@@ -77,7 +78,8 @@ class GuidedMatcher:
 
     def __init__(self, features: Features, scene_map: SceneMap, camera: Camera, config: GuidedConfig = GuidedConfig()) -> None:
         self._features, self._map, self._camera, self._config = features, scene_map, camera, config
-        self._tree = cKDTree(features.keypoints)
+        finite = np.isfinite(features.keypoints).all(axis=1)
+        self._tree = cKDTree(np.where(finite[:, None], features.keypoints, _NOWHERE_PX))
 
     def refined(self, pose: Rigid3d) -> tuple[Rigid3d, GuidedPairs]:
         """The pose fitted to its pairs, and these; as it was where they are too few, or speak no more for the new one."""
@@ -149,6 +151,7 @@ class GuidedMatcher:
             part = slice(start, start + _ROWS)
             known = dequantize_descriptors(observations.descriptors[rows[part]])
             alike[part] = np.einsum("nd,nd->n", known, self._features.descriptors[keypoint[pair[part]]])
+        np.nan_to_num(alike, copy=False, nan=-1.0, posinf=-1.0, neginf=-1.0)
         nearest = np.maximum.reduceat(alike, first)
         best = np.flatnonzero(alike == nearest[pair])
         _, place = np.unique(pair[best], return_index=True)  # the first of equals
@@ -156,12 +159,14 @@ class GuidedMatcher:
 
     def _fitted(self, pose: Rigid3d, found: GuidedPairs) -> Rigid3d:
         """Gauss-Newton on the squared errors of all pairs, each as likely as it is right."""
-        used = found.likely > _LEAST
-        rays = self._camera.bearings(self._features.keypoints[found.keypoint[used]])
-        seen, weights = rays[:, :2] / rays[:, 2:], np.tile(found.likely[used], 2)
+        rays = self._camera.bearings(self._features.keypoints[found.keypoint])
+        used = (found.likely > _LEAST) & (rays[:, 2] > _LEAST)
+        seen, weights = rays[used, :2] / rays[used, 2:], np.tile(found.likely[used], 2)
         world, rotation, shift = self._map.points3D[found.point[used]], pose.R, pose.tvec
         for _ in range(_GAUSS_NEWTON):
             points = world @ rotation.T + shift
+            if len(points) < 3 or not (points[:, 2] > 0).all():  # too little to go by, or a step too far
+                return pose
             depth = float(np.median(points[:, 2]))
             slopes = pose_jacobian(points, depth)
             errors = (points[:, :2] / points[:, 2:] - seen).T.reshape(-1)

@@ -309,7 +309,11 @@ def _objection(
         agree = f"{num_points} of {all_matches} agree" if num_points else f"none of {all_matches} agree"
         if num_in_all < config.min_inliers:
             others = f", {num_in_all} of all {len(matches)}" if num_in_all > num_points else ""
-            stead = f", or evidence of {config.min_evidence:g} where it is {all_told:.0f}" if "evidence" in info else ""
+            stead = ""
+            if "evidence" in info:
+                stead = f", or evidence of {config.min_evidence:g} where it is {all_told:.0f}"
+            elif "guided_evidence" in info:
+                stead = f", or evidence of {config.min_guided:g} by guided matches where it is {guided:.0f}"
             return f"no consensus: {agree} with the best pose found{others}, at least {config.min_inliers} needed{stead}"
         if log10_chance_weighted(inliers, errors, usable, weights, camera) > 0:
             return f"no consensus: {agree} with the best pose found, no more than chance gives"
