@@ -21,7 +21,7 @@ def unit(values):
     return np.abs(values) / np.linalg.norm(values, axis=1, keepdims=True)
 
 
-def seen_again(changed=0.45, right=0.4, count=400, num_clutter=600, seed=0, camera=CAMERA):
+def seen_again(changed=0.45, right=0.4, count=400, num_clutter=600, seed=0, camera=CAMERA, noise_px=NOISE_PX):
     """A street of which a share ``right`` of the points has a keypoint, as alike as ``changed`` leaves it, among clutter.
 
     Every point was seen twice. Returns the map, the query's features and true pose, and the keypoints' points (-1: none).
@@ -33,7 +33,7 @@ def seen_again(changed=0.45, right=0.4, count=400, num_clutter=600, seed=0, came
     known = quantize_descriptors(unit(base[rows] + 0.02 * rng.normal(size=(2 * count, 128))))
     observations = Observations(rows, np.tile([0, 1], count), np.zeros((2 * count, 2)), known)
     shown = rng.permutation(count)[: int(right * count)]
-    pixels = camera.project(pose.apply(scene_map.points3D[shown])) + rng.normal(0, NOISE_PX, (len(shown), 2))
+    pixels = camera.project(pose.apply(scene_map.points3D[shown])) + rng.normal(0, noise_px, (len(shown), 2))
     clutter = rng.uniform((0, 0), (camera.width - 1, camera.height - 1), (num_clutter, 2))
     other = unit(rng.normal(size=(len(shown) + num_clutter, 128)) ** 2)
     described = unit(np.concatenate([(1 - changed) * base[shown], np.zeros((num_clutter, 128))]) + changed * other)
@@ -92,6 +92,14 @@ def test_distorted_keypoints_are_looked_for_where_the_lens_puts_them():
     scene_map, features, pose, _ = seen_again(camera=bent)
     refined, _ = GuidedMatcher(features, scene_map, bent).refined(beside(pose))
     assert pose_error(refined, pose).position_m < 0.04
+
+
+def test_in_a_large_image_keypoints_are_less_exact_and_looked_for_farther_away():
+    large = Camera("PINHOLE", 10 * CAMERA.width, 10 * CAMERA.height, 10 * CAMERA.params)
+    scene_map, features, pose, point_of = seen_again(camera=large, noise_px=2 * NOISE_PX)
+    refined, pairs = GuidedMatcher(features, scene_map, large).refined(beside(pose, 0.05, 0.2))
+    assert pose_error(refined, pose).position_m < 0.02
+    assert pairs.likely.sum() == pytest.approx((point_of >= 0).sum(), rel=0.25)
 
 
 def test_points_seen_from_the_other_side_only_are_not_looked_for():

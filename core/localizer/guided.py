@@ -25,6 +25,8 @@ _SIGMAS_PX = (8.0, 5.0, 3.0, 2.0, 1.5, 1.0)
 """How far right pairs lie from where the pose puts them, round by round; a point is looked for within ``_REACH`` of these."""
 _JUDGED_PX = 2.0
 """The same for a pose that is done: what its pairs say of it is measured alike for all."""
+_FULL_SIDE_PX = 1600
+"""Keypoints of a larger image were found in a smaller copy (``FeatureConfig``): all distances grow with it."""
 _REACH = 3.0
 _PRIOR = 0.03
 """How many of all pairs of a window are right: counted, with what follows, on rendered drives of changed seasons."""
@@ -78,6 +80,7 @@ class GuidedMatcher:
 
     def __init__(self, features: Features, scene_map: SceneMap, camera: Camera, config: GuidedConfig = GuidedConfig()) -> None:
         self._features, self._map, self._camera, self._config = features, scene_map, camera, config
+        self._unit_px = max(1.0, max(camera.width, camera.height) / _FULL_SIDE_PX)
         finite = np.isfinite(features.keypoints).all(axis=1)
         self._tree = cKDTree(np.where(finite[:, None], features.keypoints, _NOWHERE_PX))
 
@@ -100,7 +103,9 @@ class GuidedMatcher:
         descriptors of wrong pairs.
         """
         keypoint, point, error, distance, observation = self._near(pose, ids, sigma_px)
-        closer = _REACH**2 / 2 * np.exp(-((error / sigma_px) ** 2) / 2)  # a wrong pair lies anywhere within reach
+        closer = (
+            _REACH**2 / 2 * np.exp(-((error / (sigma_px * self._unit_px)) ** 2) / 2)
+        )  # a wrong pair lies anywhere within reach
         ratio = _PRIOR * np.exp(_SLOPE * (_MIDDLE - distance / max(usual, 1e-6))) * closer
         of_keypoint = np.bincount(keypoint, ratio, len(self._features))
         _, place = np.unique(point, return_inverse=True)
@@ -122,7 +127,7 @@ class GuidedMatcher:
         projected = self._camera.project(pose.apply(self._map.points3D[ids]))
         finite = np.isfinite(projected).all(axis=1)
         ids, projected = ids[finite], projected[finite]
-        near = self._tree.sparse_distance_matrix(cKDTree(projected), _REACH * sigma_px, output_type="ndarray")
+        near = self._tree.sparse_distance_matrix(cKDTree(projected), _REACH * sigma_px * self._unit_px, output_type="ndarray")
         keypoint, point = near["i"], ids[near["j"]]
         return keypoint, point, near["v"], *self._distances(keypoint, point)
 
