@@ -28,6 +28,8 @@ LOCALIZER = {
     "--count-all": "ssmc.count_all",
     "--verification": "affinity.verification",
     "--guided-rounds": "guided.rounds",
+    "--min-evidence": "ransac.min_evidence",
+    "--min-guided": "ransac.min_guided",
 }
 """Option and the setting of LocalizerConfig that it changes."""
 

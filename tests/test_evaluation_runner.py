@@ -83,7 +83,7 @@ def test_other_settings_are_other_results(scene, tmp_path):
     more = finish(evaluate(toy_job([scene], tmp_path, ["p3p", "ssmc"]), tmp_path))
     assert more.num_reused == 5, "a method more leaves the others"
     assert finish(evaluate(toy_job([scene], tmp_path, ["p3p"], seed=1), tmp_path)).num_reused == 0
-    strict = LocalizerConfig(ransac=RansacConfig(min_inliers=1000))
+    strict = LocalizerConfig(ransac=RansacConfig(min_inliers=1000, min_guided=10_000.0))
     job = replace(toy_job([scene], tmp_path, ["p3p"]), variants=(Variant("p3p", strict),))
     changed = finish(evaluate(job, tmp_path))
     assert changed.num_reused == 0

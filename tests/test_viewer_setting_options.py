@@ -46,6 +46,9 @@ def test_every_option_reaches_its_setting(command):
         "--any-view": True,
         "--count-all": True,
         "--verification": 7.5,
+        "--guided-rounds": 3,
+        "--min-evidence": 44.0,
+        "--min-guided": 33.0,
     }
     assert given.keys() == LOCALIZER.keys()
     words = [[option] if value is True else [option, str(value)] for option, value in given.items()]

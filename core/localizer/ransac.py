@@ -38,20 +38,20 @@ class RansacConfig:
         12,
         minimum=4,
         maximum=1000,
-        help="fewer agreeing points than this are a failure; those whose labels differ count too",
+        help="fewer agreeing points than this are a failure, unless evidence stands in; those whose labels differ count too",
     )
     min_evidence: float = setting(
         70.0,
         minimum=0.0,
         maximum=10_000.0,
-        help="fewer inliers will do where a method knows how likely each match is right, and the log-likelihood ratio of the "
+        help="fewer inliers will do where a method knows how likely each match is right, and the log likelihood ratio of the "
         "pose to chance, by these, by the labels of what it sees and by guided matches, is at least this",
     )
     min_guided: float = setting(
         20.0,
         minimum=0.0,
         maximum=10_000.0,
-        help="fewer inliers will do for any method where the log-likelihood ratio of the pose to chance by guided matches "
+        help="fewer inliers will do for any method where the log likelihood ratio of the pose to chance by guided matches "
         "alone is at least this",
     )
     min_iterations: int = setting(100, minimum=1, maximum=1_000_000, help="try at least this many samples")
