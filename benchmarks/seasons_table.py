@@ -139,7 +139,7 @@ def _about_lines() -> str:
         f'"{WEIGHTED}" uses the RANSAC of the methods with labels and weights without labels, drawn and counted as tuned: what '
         "these find beyond it is owed to labels. Soft labels draw each match as likely as it is right, count it so where it "
         "agrees with a pose, and verify the best poses by the labels of all that these see of the map: "
-        f'"{DRAWN_ALONE}" does the first alone, "{MATCHES_ALONE}" the first two.'
+        f'With `--lines stages`, "{DRAWN_ALONE}" does the first alone, "{MATCHES_ALONE}" the first two.'
     )
 
 
