@@ -32,7 +32,7 @@ class Shot:
 SHOTS = (
     Shot("window", (1600, 1000), True, "A lost query beside the reference image of its true place, and why it was lost."),
     Shot("labels", WIDE, True, "The same label has the same colour in both seasons."),
-    Shot("matches", WIDE, False, "A query that was found: inliers with dots, guided matches with triangles, outliers with crosses."),
+    Shot("matches", WIDE, False, "A query that was found: dots are inliers, triangles guided matches, crosses outliers."),
     Shot("scene3d", WIDE, False, "The same query in 3D: reference cameras, the estimated pose (cyan), the true pose (white)."),
 )
 
