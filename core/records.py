@@ -387,14 +387,17 @@ class Matches2D3D:
     def __len__(self) -> int:
         return len(self.points2D)
 
+    def part(self, rows: Array | slice) -> Matches2D3D:
+        """Some of the matches, by a mask (M,) bool, indices or a slice."""
+        return Matches2D3D(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RansacStats:
     """How the search went. ``evidence``: the log-likelihood ratio of the pose to chance by all that a method knows of its
     matches and labels, None where matches count alike. ``label_fit``: the mean log-likelihood ratio of the labels of all that
-    the pose sees of the map, 0 where they fit as by chance, None where that was not asked. ``guided_matches``: how
-    many points were found again where the pose puts them, and ``guided_evidence`` the log-likelihood ratio of the pose to
-    chance by these; None where that was not asked.
+    the pose sees, 0 as by chance. ``guided_matches``: how many points were found again where the pose puts them, and
+    ``guided_evidence`` the log-likelihood ratio of the pose to chance by these. None where that was not asked.
     """
 
     num_iterations: int = 0
@@ -413,8 +416,7 @@ class LocalizationResult:
     """The answer for one query: a pose, or the ``failure`` sentence; exactly one of the two.
 
     ``inlier_mask`` (M,) bool and ``reproj_errors_px`` (M,) f64 belong to the returned pose (all False / NaN without one).
-    ``guided``: points found again where the pose puts them, its own matches among them, with how likely each is right as its
-    score; None without a pose and where that was not asked.
+    ``guided``: points found again where the pose puts them, scored by how likely each is right; None where that was not asked.
     """
 
     cam_from_world: Rigid3d | None

@@ -101,12 +101,11 @@ def localization_rows(localization: Localization, scene_map: SceneMap, image: in
 def guided_matches(localization: Localization) -> Matches2D3D:
     """What the pose found (``result.guided``) beside the matches that agree with it already."""
     given, result = localization.matches, localization.result
-    found, new = given, np.zeros(len(given), bool)
-    if result.guided is not None:
-        agree, found = result.inlier_mask, result.guided
-        known = set(zip(given.keypoint[agree].tolist(), given.point_ids[agree].tolist()))
-        new = np.array([pair not in known for pair in zip(found.keypoint.tolist(), found.point_ids.tolist())], bool)
-    return Matches2D3D(*(getattr(found, name)[new] for name in Matches2D3D.__dataclass_fields__))
+    if result.guided is None:
+        return given.part(slice(0))
+    agree, found = given.part(result.inlier_mask), result.guided
+    known = set(zip(agree.keypoint.tolist(), agree.point_ids.tolist()))
+    return found.part(np.array([pair not in known for pair in zip(found.keypoint.tolist(), found.point_ids.tolist())], bool))
 
 
 def match_kinds(localization: Localization) -> Array:

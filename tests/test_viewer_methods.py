@@ -11,7 +11,7 @@ import pytest
 from PySide6.QtWidgets import QCheckBox
 from viewer_fakes import Calls, toy_localization, toy_pipelines, toy_row, toy_scene
 
-from core.records import Consistency, Matches2D3D
+from core.records import Consistency
 from fgsn_viewer import display, display3d
 from fgsn_viewer.controller import Controller
 from fgsn_viewer.localizing import Outcome, Track
@@ -266,9 +266,8 @@ def with_guided(done):
     """An inlier, and an outlier whose point the pose found at another keypoint."""
     matches, inliers = done.matches, done.result.inlier_mask
     chosen = [int(np.flatnonzero(inliers)[0]), int(np.flatnonzero(~inliers)[0])]
-    columns = {name: getattr(matches, name)[chosen] for name in Matches2D3D.__dataclass_fields__}
-    columns |= {"scores": np.array([0.9, 0.75]), "keypoint": columns["keypoint"] + [0, 1000]}
-    return replace(done, result=replace(done.result, guided=Matches2D3D(**columns)))
+    found = replace(matches.part(chosen), scores=np.array([0.9, 0.75]), keypoint=matches.keypoint[chosen] + [0, 1000])
+    return replace(done, result=replace(done.result, guided=found))
 
 
 def test_what_the_pose_found_beside_its_inliers_stands_below_the_matches(qtbot, tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,6 @@ from core.records import (
     ImageData,
     Localization,
     LocalizationResult,
-    Matches2D3D,
     Progress,
     RansacStats,
     Scene,
@@ -122,10 +121,7 @@ def _within(prepared: tuple[Prepared, dict[str, float]] | str, ratio: float) -> 
     if isinstance(prepared, str):
         return prepared
     ready, seconds = prepared
-    matches = ready.matches
-    keep = matches.scores > 1 - ratio
-    chosen = {item.name: getattr(matches, item.name)[keep] for item in fields(matches)}
-    return replace(ready, matches=Matches2D3D(**chosen)), seconds
+    return replace(ready, matches=ready.matches.part(ready.matches.scores > 1 - ratio)), seconds
 
 
 def _prepare(

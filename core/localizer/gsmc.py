@@ -19,7 +19,7 @@ from core.localizer.gravity import map_gravity, near_enough, resolve_prior
 from core.localizer.label_plane import label_plane
 from core.localizer.methods import MethodInput, require_labels, stationary_labels
 from core.localizer.view_labels import labels_by_distance
-from core.records import Consistency, Matches2D3D, setting
+from core.records import Consistency, setting
 
 _SURE = 3  # standard deviations of a known position
 
@@ -74,7 +74,7 @@ def gsmc_soft(given: MethodInput) -> Consistency:
 def _consistency(given: MethodInput, soft: bool) -> Consistency:
     chance = match_probabilities(given) if soft else given.matches.scores
     tried = np.sort(np.argsort(-chance, kind="stable")[: given.config.gsmc.max_matches])
-    scores, visible, circles = _scores(replace(given, matches=_part(given.matches, tried)), soft)
+    scores, visible, circles = _scores(replace(given, matches=given.matches.part(tried)), soft)
     place = scores.argmax(axis=1)
     best, rows = np.zeros(len(chance)), np.arange(len(tried))
     best[tried] = scores[rows, place]
@@ -97,7 +97,7 @@ def _drawn(given: MethodInput, best: Array, chance: Array, possible: Array) -> A
 
 def match_circle(match: int, given: MethodInput) -> CircleScores:
     """Score the circle of the match of this index, to show it; with affinities where the method is ``gsmc-soft``."""
-    chosen = replace(given, matches=_part(given.matches, slice(match, match + 1)))
+    chosen = replace(given, matches=given.matches.part(slice(match, match + 1)))
     scores, visible, circles = _scores(chosen, soft=given.config.method == "gsmc-soft")
     angles = 2 * np.pi * np.arange(given.config.gsmc.num_angles) / given.config.gsmc.num_angles
     return CircleScores(angles, circles.positions(given.config.gsmc.num_angles)[0], scores[0], visible[0])
@@ -149,7 +149,3 @@ def _scores(given: MethodInput, soft: bool) -> tuple[Array, Array, Circles]:
         away = np.linalg.norm(circles.positions(config.num_angles) - prior.position, axis=2)
         scores[~(away <= _SURE * prior.position_error_m)] = 0
     return scores, visible, circles
-
-
-def _part(matches: Matches2D3D, rows: slice) -> Matches2D3D:
-    return Matches2D3D(*(getattr(matches, name)[rows] for name in matches.__dataclass_fields__))

@@ -200,9 +200,11 @@ class MatchTable(QWidget):
         if rows is not None:
             shown = len(rows.shown())
             drawn = f", {shown:,} of them in the reference on the left" if has_points else ""
-            more = f" and {rows.counts()[display.GUIDED]:,} guided" if rows.counts()[display.GUIDED] else ""
-            self._summary.setText(f"{len(rows) - rows.counts()[display.GUIDED]:,} matches{more}{drawn}")
-            self.filter.set_counts(rows.counts())
+            counts = rows.counts()
+            guided = counts[display.GUIDED]
+            more = f" and {guided:,} guided" if guided else ""
+            self._summary.setText(f"{len(rows) - guided:,} matches{more}{drawn}")
+            self.filter.set_counts(counts)
 
     def set_kinds(self, kinds: frozenset[int]) -> None:
         """List matches of these kinds only, and check their boxes, without saying so."""
