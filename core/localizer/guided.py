@@ -18,6 +18,7 @@ from scipy.spatial import cKDTree
 from core.geometry import Array, Camera, Rigid3d
 from core.localizer.features import dequantize_descriptors
 from core.localizer.matching import matches_at
+from core.localizer.pose_gaussian import PoseGaussian
 from core.localizer.uncertainty import pose_jacobian
 from core.records import Features, Matches2D3D, SceneMap, setting
 
@@ -84,19 +85,33 @@ class GuidedMatcher:
         finite = np.isfinite(features.keypoints).all(axis=1)
         self._tree = cKDTree(np.where(finite[:, None], features.keypoints, _NOWHERE_PX))
 
-    def refined(self, pose: Rigid3d) -> tuple[Rigid3d, GuidedPairs]:
-        """The pose fitted to its pairs, and these; as it was where they are too few, or speak no more for the new one."""
+    def refined(self, pose: Rigid3d, known: PoseGaussian | None = None) -> tuple[Rigid3d, GuidedPairs]:
+        """The pose fitted to its pairs, and to what is ``known`` of it, and these pairs.
+
+        The pose as it was where pairs and what is known speak no more for the new one, and where nothing is known and pairs
+        are too few.
+        """
         ids, new = self._visible(pose), pose
         distance = self._near(pose, ids, _SIGMAS_PX[0])[3]
         usual = float(np.median(distance)) if len(distance) else 1.0
         before = self.pairs(pose, ids, _JUDGED_PX, usual)
         for sigma in _SIGMAS_PX[: self._config.rounds]:
             found = self.pairs(new, ids, sigma, usual)
-            if found.likely.sum() < _FEWEST:
+            if known is None and found.likely.sum() < _FEWEST:
                 return pose, before
-            new = self._fitted(new, found)
+            new = self._fitted(new, found, sigma, known)
         after = self.pairs(new, ids, _JUDGED_PX, usual)
-        return (new, after) if after.evidence > before.evidence else (pose, before)
+        better = after.evidence - _off(new, known) > before.evidence - _off(pose, known)
+        return (new, after) if better else (pose, before)
+
+    def information(self, pose: Rigid3d, pairs: GuidedPairs) -> Array:
+        """How well (6, 6) pairs fix a pose, as the inverse of the covariance of a ``PoseGaussian``."""
+        points, _, likely = self._used(pairs)
+        points = pose.apply(points)
+        front = points[:, 2] > _LEAST
+        slopes = pose_jacobian(points[front], 1.0)
+        weights = np.tile(likely[front], 2) * self._per_px(_JUDGED_PX)
+        return slopes.T @ (weights[:, None] * slopes)
 
     def pairs(self, pose: Rigid3d, ids: Array, sigma_px: float, usual: float) -> GuidedPairs:
         """All pairs with the points ``ids`` (P,) within reach of where the pose puts them; ``usual`` is the distance of the
@@ -162,24 +177,43 @@ class GuidedMatcher:
         _, place = np.unique(pair[best], return_index=True)  # the first of equals
         return np.sqrt(np.maximum(2 - 2 * nearest.astype(np.float64), 0)), rows[best[place]]
 
-    def _fitted(self, pose: Rigid3d, found: GuidedPairs) -> Rigid3d:
-        """Gauss-Newton on the squared errors of all pairs, each as likely as it is right."""
-        rays = self._camera.bearings(self._features.keypoints[found.keypoint])
-        used = (found.likely > _LEAST) & (rays[:, 2] > _LEAST)
-        seen, weights = rays[used, :2] / rays[used, 2:], np.tile(found.likely[used], 2)
-        world, rotation, shift = self._map.points3D[found.point[used]], pose.R, pose.tvec
+    def _fitted(self, pose: Rigid3d, found: GuidedPairs, sigma_px: float, known: PoseGaussian | None) -> Rigid3d:
+        """Gauss-Newton on the squared errors of all pairs, each as likely as it is right, and of what is known."""
+        world, seen, likely = self._used(found)
+        weights, new = np.tile(likely, 2) * self._per_px(sigma_px), pose
+        information = None if known is None else known.information
         for _ in range(_GAUSS_NEWTON):
-            points = world @ rotation.T + shift
-            if len(points) < 3 or not (points[:, 2] > 0).all():  # too little to go by, or a step too far
+            points = new.apply(world)
+            if (known is None and len(points) < 3) or not (points[:, 2] > 0).all():  # too little to go by, or too far
                 return pose
-            depth = float(np.median(points[:, 2]))
-            slopes = pose_jacobian(points, depth)
+            depth = float(np.median(points[:, 2])) if len(points) else 1.0
+            slopes, unit = pose_jacobian(points, depth), np.repeat([1.0, depth], 3)
             errors = (points[:, :2] / points[:, 2:] - seen).T.reshape(-1)
-            normal = slopes.T @ (weights[:, None] * slopes)
+            normal, gradient = slopes.T @ (weights[:, None] * slopes), slopes.T @ (weights * errors)
+            if information is not None:
+                normal += unit[:, None] * information * unit
+                gradient += unit * (information @ known.offset(new))
             try:
-                step = -np.linalg.solve(normal, slopes.T @ (weights * errors))
+                step = -np.linalg.solve(normal, gradient)
             except np.linalg.LinAlgError:
                 return pose
+            if not np.isfinite(step).all():
+                return pose
             turn, _ = cv2.Rodrigues(step[:3])
-            rotation, shift = turn @ rotation, turn @ shift + depth * step[3:]
-        return Rigid3d.from_rotation(rotation, shift) if np.isfinite(rotation).all() and np.isfinite(shift).all() else pose
+            new = Rigid3d.from_rotation(turn @ new.R, turn @ new.tvec + depth * step[3:])
+        return new
+
+    def _used(self, pairs: GuidedPairs) -> tuple[Array, Array, Array]:
+        """Of the pairs that count: points (N, 3) in the world, where they are seen (N, 2) at depth 1, how likely right."""
+        rays = self._camera.bearings(self._features.keypoints[pairs.keypoint])
+        used = (pairs.likely > _LEAST) & (rays[:, 2] > _LEAST)
+        return self._map.points3D[pairs.point[used]], rays[used, :2] / rays[used, 2:], pairs.likely[used]
+
+    def _per_px(self, sigma_px: float) -> float:
+        """The weight of a squared error at depth 1 where keypoints err by ``sigma_px``."""
+        return float(self._camera.K[0, 0] * self._camera.K[1, 1]) / (sigma_px * self._unit_px) ** 2
+
+
+def _off(pose: Rigid3d, known: PoseGaussian | None) -> float:
+    """What a pose costs by what is known of it: the Gaussian's negative logarithm."""
+    return 0.0 if known is None else 0.5 * known.distance(pose) ** 2

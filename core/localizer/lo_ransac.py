@@ -41,13 +41,17 @@ class Estimator(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Found:
-    """The best model, None where no sample gave one; ``cost`` as ``Estimator.costs``, ``judged`` what the judge added to it."""
+    """The best model, None where no sample gave one; ``cost`` as ``Estimator.costs``, ``judged`` what the judge added to it.
+
+    ``others``: all that were refined, from the best on.
+    """
 
     model: Any
     cost: float
     num_iterations: int
     num_refinements: int
     judged: float = 0.0
+    others: tuple[Any, ...] = ()
 
 
 def lo_ransac(
@@ -91,10 +95,11 @@ def lo_ransac(
                 chance = sample_chance(weights, inliers, estimator.sample_size) if inliers.sum() >= enough else 0.0
                 needed = min(max_iterations, max(min_iterations, iterations_needed(chance, confidence)))
     if judge is None or not pool:
-        return Found(best, lowest, iterations, refinements)
+        return Found(best, lowest, iterations, refinements, others=tuple(model for _, model in reversed(pool)))
     judged = judge(np.array([model for _, model in pool]))
-    chosen = int(np.argmin([cost for cost, _ in pool] + judged))
-    return Found(pool[chosen][1], pool[chosen][0], iterations, refinements, float(judged[chosen]))
+    order = np.argsort([cost for cost, _ in pool] + judged, kind="stable")
+    cost, model = pool[order[0]]
+    return Found(model, cost, iterations, refinements, float(judged[order[0]]), tuple(pool[k][1] for k in order))
 
 
 def _two_apart(estimator: Estimator, models: Array, costs: Array) -> list[int]:

@@ -10,21 +10,22 @@ import numpy as np
 
 from core.errors import ImageError, InputError
 from core.evaluation.errors import pose_error
-from core.geometry import Array
+from core.geometry import Array, Rigid3d
 from core.images import read_image
 from core.localizer.affinity import AffinityConfig, descriptor_probabilities, drawn_by, ssmc_soft
 from core.localizer.features import FeatureConfig
 from core.localizer.given_matches import given_matches
 from core.localizer.gravity import PriorConfig, near_enough
 from core.localizer.gsmc import GsmcConfig, gsmc, gsmc_soft
-from core.localizer.guided import GuidedConfig, guided_matcher
+from core.localizer.guided import GuidedConfig, GuidedMatcher, guided_matcher
 from core.localizer.matching import MatchConfig, match_to_map_steps, require_matchable
 from core.localizer.methods import Method, MethodInput
 from core.localizer.query_features import extractor_for, query_features
-from core.localizer.ransac import RansacConfig, estimate_pose
+from core.localizer.ransac import RansacConfig, candidate_poses, estimate_pose
 from core.localizer.retrieval import RetrievalConfig, Retriever, build_retriever, candidate_points, is_used
 from core.localizer.ssmc import SsmcConfig, ssmc
-from core.localizer.verification import pose_verifier
+from core.localizer.tracks import DriveConfig
+from core.localizer.verification import PoseVerifier, pose_verifier
 from core.records import (
     Consistency,
     Features,
@@ -72,6 +73,7 @@ class LocalizerConfig:
     affinity: AffinityConfig = field(default_factory=AffinityConfig)
     gsmc: GsmcConfig = field(default_factory=GsmcConfig)
     guided: GuidedConfig = field(default_factory=GuidedConfig)
+    drive: DriveConfig = field(default_factory=DriveConfig)
     prior: PriorConfig = field(default_factory=PriorConfig)
     method: str = setting("p3p", help="how labels choose among the matches")
     keep_moving: bool = setting(
@@ -141,6 +143,58 @@ def prepare(
     return Prepared(query, features, matches)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Weighed:
+    """What a method knows of a query before any pose: of its matches, and what judges poses by labels and finds points again
+    near where they put them (None where it does not).
+    """
+
+    consistency: Consistency
+    verifier: PoseVerifier | None
+    guided: GuidedMatcher | None
+
+
+def weigh(
+    prepared: Prepared,
+    scene_map: SceneMap,
+    config: LocalizerConfig,
+    seed: int = 0,
+    labels: LabelMap | None = None,
+    statistics: LabelStatistics | None = None,
+) -> Weighed:
+    """Let the method of ``config`` weigh the matches; raises as ``localize`` does. Matches that cannot be seen from where the
+    query is known to be are not kept.
+    """
+    query, matches = prepared.query, prepared.matches
+    _require_label_size(query, labels)
+    given = MethodInput(query, matches, scene_map, labels, statistics, config, seed)
+    consistency = _method(config.method)(given)
+    near = near_enough(query, scene_map, matches.point_ids)
+    return Weighed(
+        consistency if near.all() else replace(consistency, keep=consistency.keep & near),
+        pose_verifier(given) if config.method in _VERIFIED else None,
+        guided_matcher(prepared.features, scene_map, query.camera, config.guided),
+    )
+
+
+def pose_candidates(
+    prepared: Prepared, weighed: Weighed, scene_map: SceneMap, config: LocalizerConfig, seed: int = 0
+) -> list[Rigid3d]:
+    """The poses that RANSAC would choose among, from the best on (``ransac.candidate_poses``)."""
+    known = weighed.consistency
+    return candidate_poses(
+        prepared.matches,
+        scene_map,
+        prepared.query.camera,
+        config.ransac,
+        seed,
+        keep=known.keep,
+        weights=known.weights,
+        probabilities=known.probabilities,
+        judge=weighed.verifier,
+    )
+
+
 def localize_prepared(
     prepared: Prepared,
     scene_map: SceneMap,
@@ -155,12 +209,8 @@ def localize_prepared(
     known to be; ``consistency`` says which these are.
     """
     query, matches = prepared.query, prepared.matches
-    _require_label_size(query, labels)
-    given = MethodInput(query, matches, scene_map, labels, statistics, config, seed)
-    consistency = _method(config.method)(given)
-    verifier = pose_verifier(given) if config.method in _VERIFIED else None
-    near = near_enough(query, scene_map, matches.point_ids)
-    consistency = consistency if near.all() else replace(consistency, keep=consistency.keep & near)
+    weighed = weigh(prepared, scene_map, config, seed, labels, statistics)
+    consistency, verifier = weighed.consistency, weighed.verifier
     result = estimate_pose(
         matches,
         scene_map,
@@ -171,11 +221,11 @@ def localize_prepared(
         weights=consistency.weights,
         probabilities=consistency.probabilities,
         judge=verifier,
-        guided=guided_matcher(prepared.features, scene_map, query.camera, config.guided),
+        guided=weighed.guided,
         method=config.method,
         kept=_KEPT.get(config.method, "can be used"),
     )
-    result = replace(result, config=result.config | _settings(config))
+    result = replace(result, config=every_setting(config))
     if verifier is not None and result.cam_from_world is not None:
         fit = float(verifier.fit(result.cam_from_world.matrix()[None])[0])
         result = replace(result, stats=replace(result.stats, label_fit=fit))
@@ -207,12 +257,12 @@ def _count_seen(point_ids: Array, scene_map: SceneMap, num_images: int) -> Array
     return np.bincount(seen % num_images, weights=times[seen // num_images], minlength=num_images).astype(np.int64)
 
 
-def _settings(config: LocalizerConfig) -> dict[str, Any]:
-    """What was set before RANSAC, to store beside its own settings in the result."""
+def every_setting(config: LocalizerConfig) -> dict[str, Any]:
+    """All settings as plain values, to store with a result: RANSAC's own, and those of each other group with its name."""
     groups = {"features": config.features, "retrieval": config.retrieval, "matching": config.matching, "prior": config.prior}
     groups |= {"ssmc": config.ssmc, "affinity": config.affinity, "gsmc": config.gsmc, "guided": config.guided}
     values = {f"{group}.{name}": value for group, part in groups.items() for name, value in settings_of(part).items()}
-    return values | {"keep_moving": config.keep_moving}
+    return settings_of(config.ransac) | values | {"keep_moving": config.keep_moving}
 
 
 def _method(name: str) -> Method:

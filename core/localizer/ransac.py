@@ -95,15 +95,14 @@ def estimate_pose(
     are results with a ``failure``.
     """
     points3D = scene_map.points3D[matches.point_ids]
-    usable = np.isfinite(matches.points2D).all(axis=1) & np.isfinite(points3D).all(axis=1)
-    if keep is not None:
-        usable &= keep
+    usable = _usable(matches, points3D, keep)
     weights = _drawing_weights(weights, usable)
-    num_drawn = int((usable if weights is None else usable & (weights > 0)).sum())
+    num_drawn = _num_drawn(usable, weights)
     if num_drawn < MIN_SAMPLE:
         return _failure(_too_few(num_drawn, len(matches), kept), matches, config, seed, method)
-    counts = None if weights is None or probabilities is None else evidence(probabilities, camera, config.max_error_px)
-    pose, info = _search(matches, points3D, usable, weights, counts, judge, camera, config, seed)
+    counts = _counts(weights, probabilities, camera, config)
+    poses, info = _search(matches, points3D, usable, weights, counts, judge, camera, config, seed)
+    pose = poses[0] if poses else None
     if pose is not None and camera.model not in _POSELIB_MODELS:
         pose = _refined(pose, matches.points2D, points3D, usable, camera, config)
     if pose is None:
@@ -122,6 +121,31 @@ def estimate_pose(
         return _failure(failure, matches, config, seed, method, info)
     stats = _stats(info, int(inliers.sum()), int(usable.sum()))
     return LocalizationResult(pose, inliers, errors, stats, method, settings_of(config), seed, guided=found_again)
+
+
+def candidate_poses(
+    matches: Matches2D3D,
+    scene_map: SceneMap,
+    camera: Camera,
+    config: RansacConfig = RansacConfig(),
+    seed: int = 0,
+    *,
+    keep: Array | None = None,
+    weights: Array | None = None,
+    probabilities: Array | None = None,
+    judge: Judge | None = None,
+) -> list[Rigid3d]:
+    """The poses that ``estimate_pose`` would choose among, with the same arguments, from the best on; nothing is asked of them.
+
+    Where all matches are alike, PoseLib's search tells its best alone.
+    """
+    points3D = scene_map.points3D[matches.point_ids]
+    usable = _usable(matches, points3D, keep)
+    weights = _drawing_weights(weights, usable)
+    if _num_drawn(usable, weights) < MIN_SAMPLE:
+        return []
+    counts = _counts(weights, probabilities, camera, config)
+    return _search(matches, points3D, usable, weights, counts, judge, camera, config, seed)[0]
 
 
 def reprojection_errors(cam_from_world: Rigid3d, points2D: Array, points3D: Array, camera: Camera) -> Array:
@@ -177,6 +201,19 @@ def _agreed(counts: Array, errors_px: Array, inliers: Array, point_ids: Array, c
     return float(best.sum())
 
 
+def _usable(matches: Matches2D3D, points3D: Array, keep: Array | None) -> Array:
+    usable = np.isfinite(matches.points2D).all(axis=1) & np.isfinite(points3D).all(axis=1)
+    return usable if keep is None else usable & keep
+
+
+def _num_drawn(usable: Array, weights: Array | None) -> int:
+    return int((usable if weights is None else usable & (weights > 0)).sum())
+
+
+def _counts(weights: Array | None, probabilities: Array | None, camera: Camera, config: RansacConfig) -> Array | None:
+    return None if weights is None or probabilities is None else evidence(probabilities, camera, config.max_error_px)
+
+
 def _drawing_weights(weights: Array | None, usable: Array) -> Array | None:
     """Weights (M,) f64 of the usable matches, 0 where there is none; None where all are alike and above 0."""
     if weights is None:
@@ -196,7 +233,8 @@ def _search(
     camera: Camera,
     config: RansacConfig,
     seed: int,
-) -> tuple[Rigid3d | None, dict]:
+) -> tuple[list[Rigid3d], dict]:
+    """The best pose, then the next best that were refined on the way to it; none where no sample gave one."""
     order = np.flatnonzero(usable)
     if weights is not None:
         own = None if counts is None else counts[order]
@@ -214,7 +252,7 @@ def _weighted(
     camera: Camera,
     config: RansacConfig,
     seed: int,
-) -> tuple[Rigid3d | None, dict]:
+) -> tuple[list[Rigid3d], dict]:
     points2D, camera = _for_poselib(points2D, camera)
     problem = AbsolutePose(points2D, points3D, camera, config.max_error_px, counts)
     found = lo_ransac(
@@ -230,12 +268,12 @@ def _weighted(
     info = {"iterations": found.num_iterations, "refinements": found.num_refinements, "model_score": found.cost}
     info["judged"] = -found.judged
     if found.model is None or not np.isfinite(found.model).all():
-        return None, info
-    pose = problem.in_world(found.model)
-    return Rigid3d.from_rotation(pose[:, :3], pose[:, 3]), info
+        return [], info
+    poses = (problem.in_world(model) for model in found.others if np.isfinite(model).all())
+    return [Rigid3d.from_rotation(pose[:, :3], pose[:, 3]) for pose in poses], info
 
 
-def _poselib(points2D: Array, points3D: Array, camera: Camera, config: RansacConfig, seed: int) -> tuple[Rigid3d | None, dict]:
+def _poselib(points2D: Array, points3D: Array, camera: Camera, config: RansacConfig, seed: int) -> tuple[list[Rigid3d], dict]:
     points2D, camera = _for_poselib(points2D, camera)
     options = {
         "max_reproj_error": config.max_error_px,
@@ -248,10 +286,8 @@ def _poselib(points2D: Array, points3D: Array, camera: Camera, config: RansacCon
     }
     poselib_camera = {"model": camera.model, "width": camera.width, "height": camera.height, "params": camera.params.tolist()}
     found, info = poselib.estimate_absolute_pose(points2D, points3D, poselib_camera, options, {})
-    pose = None
-    if np.isfinite(found.q).all() and np.isfinite(found.t).all() and info["num_inliers"] > 0:
-        pose = Rigid3d(found.q, found.t)
-    return pose, info
+    good = np.isfinite(found.q).all() and np.isfinite(found.t).all() and info["num_inliers"] > 0
+    return [Rigid3d(found.q, found.t)] if good else [], info
 
 
 def _refined(pose: Rigid3d, points2D: Array, points3D: Array, usable: Array, camera: Camera, config: RansacConfig) -> Rigid3d:
