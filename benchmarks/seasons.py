@@ -28,7 +28,18 @@ from benchmarks.seasons_fit import BY_DESCRIPTORS, Fitted, best_tempering, fits_
 from benchmarks.seasons_real import write_real_scenes
 from benchmarks.seasons_scenes import AIMS, DIFFICULTIES, FRAME_SPACING_M, TEST_SEED, TUNING_SEED, SceneSet, write_scenes
 from benchmarks.seasons_solvers import poselib_p3p, pycolmap_p3p
-from benchmarks.seasons_table import DRAWN_ALONE, LAX, MAJORITY, MATCHES_ALONE, STRICT, UNGUIDED, WEIGHTED, Study, seasons_text
+from benchmarks.seasons_table import (
+    DRAWN_ALONE,
+    LAX,
+    MAJORITY,
+    MATCHES_ALONE,
+    ON_THE_ROAD,
+    STRICT,
+    UNGUIDED,
+    WEIGHTED,
+    Study,
+    seasons_text,
+)
 from core.evaluation.job import Job, Labelling, Variant
 from core.evaluation.results import write_text
 from core.evaluation.rows import QueryRow
@@ -318,7 +329,19 @@ def method_variants(
     made.append(Variant(MAJORITY, one_label, chosen))
     made += [unguided(Variant("p3p", plain)), unguided(Variant("ssmc-soft", soft[chosen], chosen))]
     made += [replace(variant, name=START_KNOWN, start_error_m=GPS_ERROR_M) for variant in made if variant.is_sequence]
-    return tuple(made)
+    return tuple(made) + drive_variants(soft, chosen)
+
+
+def drive_variants(soft: Mapping[str, LocalizerConfig], labels: str) -> tuple[Variant, ...]:
+    """Drives by the poses that descriptors alone give, and by soft labels; these too as they are known on the road."""
+    by_descriptors = replace(soft[BY_DESCRIPTORS], method="p3p-drive")
+    by_labels = replace(soft[labels], method="ssmc-drive")
+    causal = replace(by_labels, drive=replace(by_labels.drive, causal=True))
+    return (
+        Variant("p3p-drive", by_descriptors),
+        Variant("ssmc-drive", by_labels, labels),
+        Variant(f"ssmc-drive{ON_THE_ROAD}", causal, labels),
+    )
 
 
 def claimed(methods: Sequence[Variant], labellings: Sequence[Labelling], stages: bool = False) -> tuple[Variant, ...]:
@@ -327,7 +350,8 @@ def claimed(methods: Sequence[Variant], labellings: Sequence[Labelling], stages:
     """
     lines = {"p3p", WEIGHTED, *(f"{name}/{labelling.name}" for name in ("ssmc", "ssmc-soft") for labelling in labellings)}
     with_fine = ["gsmc", "gsmc-soft", f"ssmc-soft{UNGUIDED}", *([DRAWN_ALONE, MATCHES_ALONE, MAJORITY] if stages else [])]
-    lines |= {f"p3p{UNGUIDED}", *(f"{name}/{fine(labellings).name}" for name in with_fine)}
+    with_fine += ["ssmc-drive", f"ssmc-drive{ON_THE_ROAD}"]
+    lines |= {"p3p-drive", f"p3p{UNGUIDED}", *(f"{name}/{fine(labellings).name}" for name in with_fine)}
     lines |= {f"{name}/{labellings[0].name}" for name in ("pfsl", START_KNOWN)}
     return tuple(variant for variant in methods if variant.id in lines)
 

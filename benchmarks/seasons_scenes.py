@@ -13,7 +13,7 @@ from core.world.conditions import CONDITIONS
 from core.world.export import write_scene
 from core.world.geometry import KINDS
 
-TUNING_SEED, TEST_SEED = 60_000, 80_200  # training takes 1000 and up, validation 900000 and up
+TUNING_SEED, TEST_SEED = 60_000, 90_200  # training takes 1000 and up, validation 900000 and up
 SEEDS_PER_KIND = 1000
 FRAME_SPACING_M = 2.0
 """So far apart are the frames of a drive: the queries of one condition follow each other, as PFSL needs it."""

@@ -24,6 +24,7 @@ STRICT = "ssmc, as strict as the paper"
 MAJORITY = "ssmc-soft, majority's labels"
 DRAWN_ALONE, MATCHES_ALONE = "ssmc-soft, drawn alone", "ssmc-soft, matches alone"
 UNGUIDED = ", no guided matches"
+ON_THE_ROAD = ", on the road"
 LAX = ", no ratio test"
 _NUM_RIGHT = (0, 5, 10, 20, 40)
 _SENSITIVITY = "gsmc, oracle"
@@ -129,13 +130,17 @@ def _fitted(study: Study) -> str:
 def _about_lines() -> str:
     noise = OdometryNoise()
     return (
-        "pfsl follows each condition's queries as a drive, as no other method does: it is told more. Its odometry is "
-        f"simulated: the true motion between two queries with normal errors of {100 * noise.translation_share:g} % of the way "
-        f"and {noise.translation_floor_m:g} m along each axis, and of {noise.rotation_deg_per_m:g}° a metre and "
-        f"{noise.rotation_floor_deg:g}° around each. It begins without a prior: half of its first particles beside the mapping "
-        "images that look most like the first query (VLAD over the map's descriptors), half beside all mapping cameras. "
+        "pfsl and the lines of drives follow each condition's queries as one drive: they are told more than the others, "
+        "odometry. It is simulated: the true motion between two queries with normal errors of "
+        f"{100 * noise.translation_share:g} % of the way and {noise.translation_floor_m:g} m along each axis, and of "
+        f"{noise.rotation_deg_per_m:g}° a metre and {noise.rotation_floor_deg:g}° around each. pfsl begins without a prior: "
+        "half of its first particles beside the mapping images that look most like the first query (VLAD over the map's "
+        "descriptors), half beside all mapping cameras. "
         'Lines that say "start known" are told the first query\'s position instead, the truth with normal errors of the '
         "stated deviation along both level axes, as GPS has, and nothing of the queries after it. "
+        "p3p-drive begins its tracks at the poses that descriptors alone give, ssmc-drive at those of soft labels, by which it "
+        "also judges them; neither is told where it begins. Their poses know of the whole drive, those on the road only of the "
+        "images up to their own. "
         f'"{WEIGHTED}" uses the RANSAC of the methods with labels and weights without labels, drawn and counted as tuned: what '
         "these find beyond it is owed to labels. Soft labels draw each match as likely as it is right, count it so where it "
         "agrees with a pose, and verify the best poses by the labels of all that these see of the map: "
@@ -201,6 +206,9 @@ def claims(num_labels: Mapping[str, int]) -> list[tuple[str, str]]:
     pairs += [(f"{MAJORITY} {fine}", f"ssmc-soft {fine}")]
     pairs += [(f"p3p{UNGUIDED}", "p3p"), (f"ssmc-soft{UNGUIDED} {fine}", f"ssmc-soft {fine}")]
     pairs += [(f"gsmc-soft {fine}", f"ssmc-soft {fine}")]
+    drive = f"ssmc-drive {fine}"
+    pairs += [("p3p", "p3p-drive"), ("p3p-drive", drive), (f"ssmc-soft {fine}", drive)]
+    pairs += [(f"ssmc-soft {fine}", f"ssmc-drive{ON_THE_ROAD} {fine}"), (f"ssmc-drive{ON_THE_ROAD} {fine}", drive)]
     pairs += [(f"ssmc-soft {fine}", f"ssmc-soft {name}") for name in (coarse, *names[2:])]
     pairs += [(f"p3p, uniform{LAX}", f"ssmc{LAX} {coarse}"), (f"p3p, uniform{LAX}", f"ssmc{LAX} {fine}")]
     pairs += [(f"p3p{LAX}", f"ssmc{LAX} {fine}"), (f"ssmc{LAX} {coarse}", f"ssmc{LAX} {fine}")]

@@ -22,6 +22,7 @@ from fgsn_viewer.cli_settings import CommandParser, add_localizer_settings
 from fgsn_viewer.cli_training import add_training_commands
 from fgsn_viewer.cli_values import non_negative_float, parse_size, positive_float, positive_int, seed_number
 from fgsn_viewer.cli_weights import add_weights_commands
+from fgsn_viewer.methods import P3P, STYLES
 from resources import DEFAULT_WEIGHTS
 
 
@@ -154,8 +155,7 @@ def _add_localizer_commands(command) -> None:
     which = localize.add_mutually_exclusive_group()
     which.add_argument("--query", help="one query image, by its name or the last part of it")
     which.add_argument("--all", action="store_true", help="every query, with a recall table by condition (the default)")
-    methods = ("p3p", "ssmc", "ssmc-soft", "gsmc", "gsmc-soft", "pfsl")
-    localize.add_argument("--method", default="p3p", choices=methods, help="how labels choose among the matches")
+    localize.add_argument("--method", default=P3P, choices=tuple(STYLES), help="how labels choose among the matches")
     localize.add_argument(
         "--weights", help="network that labels the queries (default: what the scene asks for); says how many keep their label"
     )

@@ -30,6 +30,9 @@ LOCALIZER = {
     "--guided-rounds": "guided.rounds",
     "--min-evidence": "ransac.min_evidence",
     "--min-guided": "ransac.min_guided",
+    "--drive-window": "drive.window",
+    "--drive-evidence": "drive.min_evidence",
+    "--causal": "drive.causal",
 }
 """Option and the setting of LocalizerConfig that it changes."""
 

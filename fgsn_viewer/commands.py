@@ -21,6 +21,7 @@ from core.records import ImageData, LabelMap, Localization, PointLabels, Progres
 from core.scene.scene import open_scene, open_scene_steps
 from core.steps import finish
 from fgsn_viewer.cli_settings import localizer_config
+from fgsn_viewer.methods import is_sequence, needs_labels
 from fgsn_viewer.virtual_display import ensure_display, has_display
 from resources import DEFAULT_WEIGHTS, DEMO
 
@@ -198,10 +199,10 @@ def localize(options: argparse.Namespace) -> int:
     queries = [find_image(scene, options.query)] if options.query else list(scene.queries)
     if not queries:
         raise InputError(f"{options.scene}: has no query images")
-    if options.method != "p3p" and not options.weights:
+    if needs_labels(options.method) and not options.weights:
         options.weights = scene.weights or DEFAULT_WEIGHTS
     labelled = Labelled(scene, segmenter_for(options)) if options.weights else None
-    if options.method == "pfsl":
+    if is_sequence(options.method):
         from fgsn_viewer.commands_sequence import localize_in_sequences
 
         return localize_in_sequences(options, scene, labelled, queries)

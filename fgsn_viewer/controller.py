@@ -23,7 +23,7 @@ from fgsn_viewer.controllers.training import CHANNEL as TRAINING
 from fgsn_viewer.controllers.training import TrainingController
 from fgsn_viewer.display import GUIDED
 from fgsn_viewer.localizing import can_localize
-from fgsn_viewer.methods import is_sequence
+from fgsn_viewer.methods import by_labels_alone
 from fgsn_viewer.opening import Opened
 from fgsn_viewer.state import ViewerState
 from fgsn_viewer.tables import MatchRows, localization_rows, pair_rows
@@ -388,7 +388,7 @@ class Controller(QObject):
     def _log_localization(self, done: Localization) -> None:
         result = done.result
         counts = f"{len(done.features)} keypoints, {len(done.matches)} matches, {result.stats.num_inliers} inliers"
-        said = "followed by its labels" if is_sequence(result.method) else counts
+        said = "followed by its labels" if by_labels_alone(result.method) else counts
         self._note(f"{done.query.name}, {result.method}: {said}" + (f"; {result.failure}" if result.failure else ""))
 
     def _take_networks(self, networks: Mapping[str, Path]) -> None:

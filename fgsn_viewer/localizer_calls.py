@@ -9,7 +9,7 @@ from core.evaluation.job import Answer, Variant
 from core.evaluation.motion import Motion, motion_of
 from core.evaluation.rows import QueryRow, row_of
 from core.geometry import Array
-from core.localizer import batch, frames, pipeline, sequence
+from core.localizer import batch, drive, frames, pipeline, sequence
 from core.localizer.gsmc import CircleScores, match_circle
 from core.localizer.methods import MethodInput
 from core.localizer.pipeline import LocalizerConfig, Prepared
@@ -76,13 +76,18 @@ def motion(scene: Scene, queries: Sequence[ImageData]) -> Motion:
 
 
 def follow(
+    method: str,
     moved: Motion,
     scene_map: SceneMap,
-    labels_of: Callable[[ImageData], LabelMap],
+    labels_of: Callable[[ImageData], LabelMap] | None,
     statistics: LabelStatistics | None,
     found_by: MapRetriever | None,
+    prepared_of: Callable[[ImageData], Prepared],
 ) -> Generator[ParticleStep, None, SequenceResult]:
-    """Follow queries in order by labels and odometry alone."""
+    """Follow queries in order by odometry and labels alone, or by a method that goes by matches too."""
+    if method in drive.METHODS:
+        made = frames.make_frames(moved.queries, labels_of, moved.steps, moved.noises)
+        return drive.localize_drive(made, scene_map, prepared_of, LocalizerConfig(method=method), statistics, SEED)
     candidates = None if found_by is None else frames.retrieved_poses(scene_map, found_by)
     made = frames.make_frames(moved.queries, labels_of, moved.steps, moved.noises, candidates)
     return sequence.localize_sequence(made, scene_map, statistics, seed=SEED)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from core.records import ImageData, Localization, Progress, Scene
 from core.steps import finish
 from fgsn_viewer.bootstrap import Pipelines
 from fgsn_viewer.labelling import Labelling, network_title
-from fgsn_viewer.methods import is_sequence, needs_labels
+from fgsn_viewer.methods import by_labels_alone, is_sequence, needs_labels
 from fgsn_viewer.work_steps import Cache, Found, Note, Steps, finished
 
 
@@ -63,10 +64,10 @@ class Answered:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Track:
-    """One condition followed by PFSL, as far as it is: a ParticleStep for each query, in order."""
+    """One condition as a method followed it, as far as it is: a ParticleStep for each query, in order."""
 
     condition: str
-    network: str
+    way: Way
     steps: tuple[Any, ...]
 
     def captions(self) -> tuple[str, ...]:
@@ -145,30 +146,59 @@ class Localizing:
                 steps.close()
 
     def follow(self, scene: Scene, queries: Sequence[ImageData], way: Way) -> Steps:
-        """Follow one condition: yields Found("track", Track) and Found("answer", Answered) after each query."""
-        condition, network = queries[0].condition, str(way.network or "")
-        if way.network is None:
-            raise InputError(f"{scene.root}: the method {way.method!r} needs labels; choose a network in Labels > Network")
+        """Follow one condition: yields Found("track", Track) and Found("answer", Answered) after each query, and again at the
+        end for those of which the method knows more then.
+        """
+        condition = queries[0].condition
         yield Progress(f"following {condition or 'the queries'}", 0.0)
-        segmenter = yield from self.labelling.segmenter(way.network)
-        scene_map = self.labelling.map_for(scene, segmenter.vocabulary)
-        labels = lambda query: finish_labels(self.labelling, way.network, query)  # noqa: E731
+        scene_map, labels, statistics = yield from self._labelled(scene, way)
         motion = self.pipelines.motion(scene, queries)
         yield Note(f"{condition or 'queries'}: odometry: {motion.source}")
-        found_by = yield from self._retriever(scene, always=True)
-        steps = self.pipelines.follow(motion, scene_map, labels, self.labelling.statistics(way.network), found_by)
-        track: tuple[Any, ...] = ()
-        for step in steps:
-            track = (*track, step)
-            yield Progress(f"{step.message} ({len(track)} of {len(queries)})", len(track) / len(queries))
-            answer = self._answered(scene, way, step.localization, {"pose": step.seconds}, False)
-            self._answers.put(_key(scene, step.localization.query, way), answer)
-            yield Found("answer", answer)
-            yield Found("track", self._tracks.put((scene.root, condition, network), Track(condition, network, track)))
+        found_by = (yield from self._retriever(scene, always=True)) if by_labels_alone(way.method) else None
+        prepare = lambda query: finish(self._prepare(scene, query, None))[0]  # noqa: E731
+        followed = self.pipelines.follow(way.method, motion, scene_map, labels, statistics, found_by, prepare)
+        steps: tuple[Any, ...] = ()
+        result = None
+        while result is None:
+            try:
+                steps = (*steps, next(followed))
+            except StopIteration as done:
+                result = done.value
+                continue
+            yield Progress(f"{steps[-1].message} ({len(steps)} of {len(queries)})", len(steps) / len(queries))
+            yield Found("answer", self._kept_step(scene, way, steps[-1]))
+            yield Found("track", self._kept_track(scene, way, condition, steps))
+        later = tuple(replace(step, localization=known) for step, known in zip(steps, result.localizations, strict=True))
+        for before, now in zip(steps, later):
+            if before.localization is not now.localization:
+                yield Found("answer", self._kept_step(scene, way, now))
+        yield Found("track", self._kept_track(scene, way, condition, later))
 
-    def track(self, scene: Scene, condition: str, network: str | Path | None) -> Track | None:
+    def track(self, scene: Scene, condition: str, way: Way) -> Track | None:
         """The condition as it was followed before, or None."""
-        return self._tracks.get((scene.root, condition, str(network or "")))
+        return self._tracks.get((scene.root, condition, *way.key))
+
+    def _labelled(self, scene: Scene, way: Way) -> Steps:
+        """Return the map with the labels of the way's network, what labels an image with it, and its statistics; the map as it
+        is and None where the method needs no labels.
+        """
+        if not needs_labels(way.method):
+            return scene.map, None, None
+        if way.network is None:
+            raise InputError(f"{scene.root}: the method {way.method!r} needs labels; choose a network in Labels > Network")
+        segmenter = yield from self.labelling.segmenter(way.network)
+        scene_map = self.labelling.map_for(scene, segmenter.vocabulary)
+        return scene_map, partial(finish_labels, self.labelling, way.network), self.labelling.statistics(way.network)
+
+    def _kept_step(self, scene: Scene, way: Way, step: Any) -> Answered:
+        query = step.localization.query
+        known = None if by_labels_alone(way.method) else self._prepared.get((str(scene.root), query.name))
+        seconds = {} if known is None else known[1]
+        answer = self._answered(scene, way, step.localization, {**seconds, "pose": step.seconds}, False)
+        return self._answers.put(_key(scene, query, way), answer)
+
+    def _kept_track(self, scene: Scene, way: Way, condition: str, steps: tuple[Any, ...]) -> Track:
+        return self._tracks.put((scene.root, condition, *way.key), Track(condition, way, steps))
 
     def circle(self, scene: Scene, answer: Answered, match: int) -> Steps:
         """Yield Found("circle", CircleScores) of one match."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 P3P, PFSL = "p3p", "pfsl"
+P3P_DRIVE, SSMC_DRIVE = "p3p-drive", "ssmc-drive"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,10 @@ STYLES: dict[str, MethodStyle] = {
     "gsmc": MethodStyle("#FFB74D", (2, 2), "Matches are drawn by what labels are seen around their circle of camera places"),
     "gsmc-soft": MethodStyle("#BCAAA4", (6, 2, 1.5, 2, 1.5, 2), "As gsmc, with labels that may turn into each other"),
     PFSL: MethodStyle("#9FA8DA", (7, 1.5), "Particles follow the whole condition by labels alone"),
+    P3P_DRIVE: MethodStyle(
+        "#80CBC4", (3, 1.5), "Poses by p3p, joined by odometry over the whole condition", needs_labels=False
+    ),
+    SSMC_DRIVE: MethodStyle("#AED581", (9, 2, 3, 2), "Poses by ssmc-soft, joined by odometry over the whole condition"),
 }
 
 
@@ -33,4 +38,9 @@ def needs_labels(method: str) -> bool:
 
 def is_sequence(method: str) -> bool:
     """Whether a method follows a whole condition, not a single query."""
+    return method in (PFSL, P3P_DRIVE, SSMC_DRIVE)
+
+
+def by_labels_alone(method: str) -> bool:
+    """Whether a method compares no descriptors, so that its answers have no matches."""
     return method == PFSL

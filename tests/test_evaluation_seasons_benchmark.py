@@ -42,7 +42,7 @@ def test_no_world_is_of_two_purposes():
     assert len(set(everything)) == len(everything) == 2 * 3 * 12
     assert min(everything) >= 60_000
     assert max(everything) < 900_000
-    assert scene_set(TEST_SEED).seeds_text == "urban 80200 to 80211, suburban 81200 to 81211, park 82200 to 82211"
+    assert scene_set(TEST_SEED).seeds_text == "urban 90200 to 90211, suburban 91200 to 91211, park 92200 to 92211"
 
 
 def test_the_best_setting_of_plain_p3p_is_the_one_that_finds_most_changed_queries(monkeypatch):
@@ -194,6 +194,9 @@ def test_the_claims_lines_are_those_that_it_puts_in_order(tmp_path):
         f"p3p{UNGUIDED}",
         f"ssmc-soft{UNGUIDED}/b",
         "pfsl, start known to 4 m/a",
+        "p3p-drive",
+        "ssmc-drive/b",
+        "ssmc-drive, on the road/b",
     ]
 
 
@@ -250,11 +253,11 @@ def test_a_quick_run_writes_the_whole_text(toy_worlds, capsys):
         "## Other libraries on the same matches",
         "## Photographs",
     ]
-    assert "test: urban 80200 to 80200; tuning: urban 60000 to 60000" in text
+    assert "test: urban 90200 to 90200; tuning: urban 60000 to 60000" in text
     assert "p3p: 4 settings on the tuning worlds" in text
     assert "| a-100 | " in text.split("## Fitted on the tuning worlds")[1].split("##")[0]
     assert "a-100 has no label statistics" in text
-    assert "Its odometry is simulated: the true motion" in text
+    assert "It is simulated: the true motion" in text
     assert "ssmc a-100: 4 settings on the tuning worlds" in text
     assert "ssmc-soft a-100: 12 settings on the tuning worlds" in text
     assert "p3p, drawn by descriptors: 8 settings on the tuning worlds" in text

@@ -14,8 +14,8 @@ from viewer_fakes import Calls, toy_localization, toy_pipelines, toy_row, toy_sc
 from core.records import Consistency
 from fgsn_viewer import display, display3d
 from fgsn_viewer.controller import Controller
-from fgsn_viewer.localizing import Outcome, Track
-from fgsn_viewer.methods import PFSL, STYLES
+from fgsn_viewer.localizing import Outcome, Track, Way
+from fgsn_viewer.methods import PFSL, STYLES, is_sequence
 from fgsn_viewer.state import ViewerState
 from fgsn_viewer.tables import localization_rows, match_kinds
 from fgsn_viewer.tasks import TaskRunner
@@ -31,11 +31,12 @@ DROPPED, GUIDED, INLIER, OUTLIER = display.DROPPED, display.GUIDED, display.INLI
 
 
 def test_the_window_lists_the_methods_of_the_localizer():
-    from core.localizer.pipeline import METHODS, NEED_LABELS
-    from core.localizer.sequence import METHOD
+    from core.evaluation.job import SEQUENCE_METHODS, needs_labels
+    from core.localizer.pipeline import METHODS
 
-    assert list(STYLES) == [*METHODS, METHOD]
-    assert {name for name, style in STYLES.items() if style.needs_labels} == {*NEED_LABELS, METHOD}
+    assert list(STYLES) == [*METHODS, *SEQUENCE_METHODS]
+    assert {name for name, style in STYLES.items() if style.needs_labels} == {name for name in STYLES if needs_labels(name)}
+    assert {name for name in STYLES if is_sequence(name)} == set(SEQUENCE_METHODS)
 
 
 def test_no_two_methods_look_alike():
@@ -102,7 +103,7 @@ def test_going_back_to_a_method_shows_its_answer_without_computing(bench):
 
 def test_all_methods_of_a_query_run_in_the_background(bench):
     bench.run("methods")
-    assert set(bench.state.results) == set(STYLES) - {PFSL}
+    assert set(bench.state.results) == {name for name in STYLES if not is_sequence(name)}
     assert bench.state.method == "p3p"
     assert len(bench.state.rows) == 5
 
@@ -211,6 +212,26 @@ def test_pfsl_follows_the_condition_of_the_query_and_gives_every_query_its_answe
     assert bench.state.track is None
     bench.run("all")
     assert bench.state.track.condition == "night"
+
+
+def test_a_drive_gives_every_query_an_answer_with_matches_and_a_better_one_at_its_end(bench):
+    bench.select("ssmc-drive")
+    bench.run("query")
+    assert bench.state.outcomes["snow/0001.png"].word != "failed"
+    assert [step.localization.result.failure for step in bench.state.track.steps] == [None, None]
+    assert len(bench.state.localization.matches)
+    bench.select(PFSL)
+    assert bench.state.track is None  # another method's
+    bench.select("ssmc-drive")
+    assert bench.state.track.way.method == "ssmc-drive"
+
+
+def test_a_drive_without_labels_needs_no_network(bench):
+    bench.select("p3p-drive")
+    bench.run("query")
+    assert bench.state.localization.result.method == "p3p-drive"
+    row = next(row for row in bench.state.rows if row.method == "p3p-drive")
+    assert row.labels == ""
 
 
 def test_following_can_be_stopped_and_what_was_found_stays(bench):
@@ -428,8 +449,8 @@ def track_of(scene):
     from viewer_fakes import FakeSegmenter, toy_follow, toy_motion
 
     labels = next_labels(FakeSegmenter())
-    steps = tuple(toy_follow(toy_motion(scene, scene.queries[:2]), scene.map, lambda query: labels, None))
-    return Track("snow", "toy", steps)
+    steps = tuple(toy_follow(PFSL, toy_motion(scene, scene.queries[:2]), scene.map, lambda query: labels, None))
+    return Track("snow", Way(PFSL, "toy"), steps)
 
 
 def next_labels(segmenter):

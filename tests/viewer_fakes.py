@@ -33,7 +33,7 @@ from core.records import (
     SceneMap,
     setting,
 )
-from core.sequences import ParticleSet, ParticleStep, PoseCloud
+from core.sequences import ParticleSet, ParticleStep, PoseCloud, SequenceResult
 from fgsn_viewer.bootstrap import Pipelines
 from fgsn_viewer.methods import STYLES
 
@@ -193,18 +193,20 @@ def toy_motion(scene, queries) -> SimpleNamespace:
     return SimpleNamespace(queries=tuple(queries), source="1 steps made up")
 
 
-def toy_follow(motion, scene_map: SceneMap, labels_of, statistics, found_by=None):
-    """Particles around every true pose; the last query is lost."""
-    queries = motion.queries
+def toy_follow(method, motion, scene_map: SceneMap, labels_of, statistics, found_by=None, prepared_of=None):
+    """Particles around every true pose; the last query is lost, until a drive's end tells where it was."""
+    queries, answers = motion.queries, []
     for index, query in enumerate(queries):
-        assert labels_of(query).vocabulary == "toy"
+        assert method == "p3p-drive" or labels_of(query).vocabulary == "toy"
         lost = index == len(queries) - 1
         spread = np.random.default_rng(index).normal(0, 0.2, (20, 3))
         qvec = np.tile(query.cam_from_world.qvec, (20, 1))
         particles = ParticleSet(qvec, query.cam_from_world.center() + spread, np.full(20, -np.log(20)), index, 20.0)
         cloud = PoseCloud(query.cam_from_world, np.eye(6) * 0.04, 1.0)
-        done = toy_localization(query, scene_map, "the track is lost" if lost else None, "pfsl")
+        done = toy_localization(query, scene_map, "the track is lost" if lost else None, method)
+        answers.append(toy_localization(query, scene_map, None, method) if method.endswith("drive") and lost else done)
         yield ParticleStep(index, len(queries), particles, cloud, lost, 1.0, 0.0, done, 0.05)
+    return SequenceResult(tuple(answers), (None,) * len(answers), (0.05,) * len(answers), 0, 0)
 
 
 def toy_circle(localization, scene_map, labels, statistics, match: int) -> SimpleNamespace:

@@ -12,13 +12,15 @@ from typing import Any
 
 from core.errors import InputError
 from core.geometry import Camera, Rigid3d
+from core.localizer.drive import METHODS as DRIVES
 from core.localizer.pipeline import METHODS, NEED_LABELS, LocalizerConfig
-from core.localizer.sequence import METHOD as SEQUENCE_METHOD
+from core.localizer.sequence import METHOD as PFSL
 from core.localizer.sequence import SequenceConfig
 from core.records import ImageData, LabelMap, LabelStatistics, Localization, Matches2D3D, SceneMap
 
+SEQUENCE_METHODS = (PFSL, *DRIVES)
 CORE = Path(__file__).resolve().parents[1]
-_CODE = ("query.py", "sequences.py", "motion.py", "rows.py", "label_store.py", "priors.py", "errors.py")
+_CODE = ("query.py", "prepared.py", "sequences.py", "motion.py", "rows.py", "label_store.py", "priors.py", "errors.py")
 Solver = Callable[[Matches2D3D, SceneMap, Camera, LocalizerConfig, int], Rigid3d | None]
 """Another way from matches to a pose, to compare with on the same matches; a function of a module, for other processes."""
 
@@ -71,13 +73,14 @@ class Variant:
         solver = "" if self.solve is None else f"{self.solve.__module__}.{self.solve.__qualname__}"
         if self.is_sequence:
             told = {"odometry": self.odometry, "start_error_m": self.start_error_m}
-            return {"method": self.config.method, "config": asdict(self.sequence), **told}
+            config = asdict(self.config if self.config.method in DRIVES else self.sequence)
+            return {"method": self.config.method, "config": config, **told}
         return {"method": self.config.method, "config": asdict(self.config), "solve": solver}
 
     @property
     def is_sequence(self) -> bool:
         """Whether whole sequences are evaluated, not single queries."""
-        return self.config.method == SEQUENCE_METHOD
+        return self.config.method in SEQUENCE_METHODS
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,7 +114,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """What one worker does at a time: one query by several variants, or one condition's whole sequence by one.
+    """What one worker does at a time: one query by several variants, or one condition's whole sequence by several.
 
     ``keys``: for each query, for each variant, the key of its journal entry.
     """
@@ -133,7 +136,7 @@ class Answer:
 
 def make_variants(methods: Sequence[str], weights: Sequence[str], config: LocalizerConfig) -> tuple[Variant, ...]:
     """Every method with every network; methods that use no labels once. Raises InputError for what does not go together."""
-    known = [*METHODS, SEQUENCE_METHOD]
+    known = [*METHODS, *SEQUENCE_METHODS]
     unknown = [method for method in methods if method not in known]
     if unknown:
         raise InputError(f"method {unknown[0]!r} is not known; expected some of {', '.join(known)}")
@@ -150,7 +153,7 @@ def make_variants(methods: Sequence[str], weights: Sequence[str], config: Locali
 
 
 def needs_labels(method: str) -> bool:
-    return method == SEQUENCE_METHOD or method in NEED_LABELS
+    return method == PFSL or DRIVES.get(method, method) in NEED_LABELS
 
 
 def digest(*parts: Any) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,12 @@ from core.errors import InputError
 from core.evaluation.errors import pose_error
 from core.evaluation.job import Answer, Job, Unit, Variant, needs_labels
 from core.evaluation.label_store import LabelStore
+from core.evaluation.prepared import PreparedQueries
 from core.evaluation.rows import row_of, row_to_json
-from core.evaluation.sequences import evaluate_sequence
+from core.evaluation.sequences import evaluate_sequences
 from core.localizer.batch import refused
 from core.localizer.frames import Candidates, retrieved_poses
-from core.localizer.pipeline import LocalizerConfig, Prepared, localize_prepared, prepare, rank_references
+from core.localizer.pipeline import Prepared, localize_prepared, rank_references
 from core.localizer.ransac import reprojection_errors
 from core.localizer.retrieval import RetrievalConfig, Retriever, build_retriever, is_used
 from core.records import (
@@ -89,71 +89,26 @@ class Desk:
 def evaluate_unit(desk: Desk, unit: Unit) -> Generator[Progress, None, list[dict[str, Any]]]:
     """Do a unit; return its journal entries. What cannot be used is an answer that says so, never an exception."""
     variants = [desk.job.variant(variant_id) for variant_id in unit.variants]
+    prepared = PreparedQueries(desk.scene(unit.scene).map)
     if variants[0].is_sequence:
-        return (yield from evaluate_sequence(desk, unit, variants[0]))
-    entries = []
+        return (yield from evaluate_sequences(desk, unit, variants, prepared))
+    scene, entries = desk.scene(unit.scene), []
     for name, keys in zip(unit.queries, unit.keys, strict=True):
-        scene = desk.scene(unit.scene)
-        answers = yield from _answers(desk, unit.scene, scene.image(name), variants)
-        for variant, key, answer in zip(variants, keys, answers, strict=True):
-            scene_map = desk.scene_map(unit.scene, "")
-            entries.append({"key": key, **row_to_json(row_of(scene, scene_map, variant, answer))})
+        for variant, key in zip(variants, keys, strict=True):
+            yield Progress(f"{variant.id}: {name}")
+            answer = yield from _answer(desk, unit.scene, variant, prepared, scene.image(name))
+            entries.append({"key": key, **row_to_json(row_of(scene, scene.map, variant, answer))})
     return entries
 
 
-def _answers(desk: Desk, path: Path, query: ImageData, variants: list[Variant]) -> Generator[Progress, None, list[Answer]]:
-    """One answer a variant; those of the same features and matching settings share them, whatever their ratio."""
-    prepared: dict[str, tuple[Prepared, dict[str, float]] | str] = {}
-    answers = []
-    for variant in variants:
-        config = replace(variant.config, matching=replace(variant.config.matching, ratio=1.0))
-        same = repr((config.features, config.retrieval, config.matching))
-        if same not in prepared:
-            retriever = desk.retriever(path, config.retrieval)
-            prepared[same] = yield from _prepare(query, desk.scene(path).map, config, retriever)
-        yield Progress(f"{variant.id}: {query.name}")
-        answers.append(_answer(desk, path, variant, _within(prepared[same], variant.config.matching.ratio), query))
-    return answers
-
-
-def _within(prepared: tuple[Prepared, dict[str, float]] | str, ratio: float) -> tuple[Prepared, dict[str, float]] | str:
-    """What a stricter ratio leaves of matches made without one: a point's best match stays its best."""
-    if isinstance(prepared, str):
-        return prepared
-    ready, seconds = prepared
-    return replace(ready, matches=ready.matches.part(ready.matches.scores > 1 - ratio)), seconds
-
-
-def _prepare(
-    query: ImageData, scene_map: SceneMap, config: LocalizerConfig, retriever: Retriever | None
-) -> Generator[Progress, None, tuple[Prepared, dict[str, float]] | str]:
-    """Features and matches with the seconds of each, or why the query cannot be used."""
-    steps = prepare(query, scene_map, config, retriever=retriever)
-    seconds, stage = {"features": 0.0, "matching": 0.0}, "features"
-    try:
-        while True:
-            start = time.perf_counter()
-            try:
-                step = next(steps)
-            except StopIteration as done:
-                return done.value, seconds
-            finally:
-                seconds[stage] += time.perf_counter() - start
-            stage = "features" if step.message.startswith("Finding keypoints") else "matching"
-            yield step
-    except (InputError, OSError) as error:
-        return str(error)
-
-
 def _answer(
-    desk: Desk, path: Path, variant: Variant, prepared: tuple[Prepared, dict[str, float]] | str, query: ImageData
-) -> Answer:
-    if isinstance(prepared, str):
-        return Answer(refused(query, prepared, variant.config.method, desk.job.seed), {}, refused=True)
-    ready, seconds = prepared
+    desk: Desk, path: Path, variant: Variant, prepared: PreparedQueries, query: ImageData
+) -> Generator[Progress, None, Answer]:
+    retriever = desk.retriever(path, variant.config.retrieval)
     try:
+        ready, seconds = yield from prepared.get(query, variant.config, retriever)
         scene_map = desk.scene_map(path, variant.labels)
-        labels, statistics, seconds = None, None, dict(seconds)
+        labels, statistics = None, None
         if variant.labels and needs_labels(variant.config.method):
             labels, seconds["labels"] = desk.store(variant.labels).labels(query)
             statistics = desk.store(variant.labels).statistics

@@ -156,24 +156,20 @@ def _settings_key(job: Job, scene: Scene, variant: Variant) -> str:
 
 
 def _units(job: Job, plan: _Plan, finished: dict[str, Any]) -> Iterator[Unit]:
-    """What is not finished yet: one unit a query, and one a condition for each sequence variant."""
+    """What is not finished yet: one unit a query, and one a condition for the variants that follow sequences."""
     singles = [variant for variant in job.variants if not variant.is_sequence]
     for query in plan.queries:
         keys = {variant.id: plan.table[query.name][variant.id] for variant in singles}
         left = tuple(name for name, key in keys.items() if key not in finished)
         if left:
             yield Unit(plan.path, (query.name,), left, (tuple(keys[name] for name in left),))
-    for variant in job.variants:
-        if variant.is_sequence:
-            yield from _sequence_units(variant, plan, finished)
-
-
-def _sequence_units(variant: Variant, plan: _Plan, finished: dict[str, Any]) -> Iterator[Unit]:
+    sequences = [variant.id for variant in job.variants if variant.is_sequence]
     for condition in dict.fromkeys(query.condition for query in plan.queries):
         names = tuple(query.name for query in plan.queries if query.condition == condition)
-        keys = tuple((plan.table[name][variant.id],) for name in names)
-        if any(key not in finished for (key,) in keys):
-            yield Unit(plan.path, names, (variant.id,), keys)
+        left = [each for each in sequences if any(plan.table[name][each] not in finished for name in names)]
+        if left:
+            keys = tuple(tuple(plan.table[name][each] for each in left) for name in names)
+            yield Unit(plan.path, names, tuple(left), keys)
 
 
 def _require_different_names(plans: Sequence[_Plan]) -> None:

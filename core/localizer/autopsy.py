@@ -14,6 +14,7 @@ from core.localizer.uncertainty import pose_uncertainty
 from core.records import Localization, LocalizationResult, SceneMap
 
 SEQUENCE = "pfsl"  # as core.localizer.sequence calls itself, which needs torch
+DRIVES = ("p3p-drive", "ssmc-drive")  # as core.localizer.drive does
 FEW_KEYPOINTS = 100
 FEW_MAP_POINTS = 50
 SMALL_IMAGE_SHARE = 0.05
@@ -99,6 +100,8 @@ def explain(localization: Localization, scene_map: SceneMap) -> Autopsy:
     facts = measure(localization, scene_map)
     if localization.result.method == SEQUENCE:
         verdict, cause, remedy = _followed(facts)
+    elif localization.result.method in DRIVES:
+        verdict, cause, remedy = _driven(facts)
     else:
         verdict, cause, remedy = _failed(facts) if facts.failure else _posed(facts)
     return Autopsy(verdict, cause, _evidence(facts), remedy)
@@ -279,6 +282,27 @@ def _followed(facts: Facts) -> tuple[str, str, str]:
     if facts.label_evidence is not None and facts.label_evidence <= 0:
         return "weak", f"{fit}: no better than what any place shows", "treat the pose with care; odometry holds it alone"
     return "localized", f"localized: {fit}", ""
+
+
+def _driven(facts: Facts) -> tuple[str, str, str]:
+    """Verdict, cause and remedy of a frame of a drive, whose pose the images around it hold too."""
+    if facts.failure:
+        start = facts.failure.split(":")[0]
+        if start in ("ambiguous", "not settled"):
+            return "unsettled", facts.failure, "drive on: more images tell places apart; or give a position at the start"
+        if start == "no track":
+            verdict, cause, remedy = _failed(facts)
+            return verdict, f"{cause}; nor do the images around it show a place", remedy
+        return "no labels", facts.failure, "give the image and its camera, and name a network for its labels"
+    verdict, cause, remedy = _posed(facts)
+    if verdict == "wrong pose":
+        return verdict, cause, "ask for more evidence of a drive, or give a position at the start"
+    if facts.label_evidence is not None and facts.label_evidence <= 0:
+        return "weak", f"{cause}; odometry holds it against its labels", "treat the pose with care"
+    if (facts.guided_evidence or 0.0) < RansacConfig().min_guided:
+        held = f"{facts.num_guided or 0} points are found where odometry and the images around it put the camera"
+        return "localized", f"localized: {held}; they alone would not say where it is", ""
+    return "localized", f"localized: {cause.removeprefix('localized: ').split(', but')[0]}, as do the images around it", ""
 
 
 def _weaknesses(facts: Facts) -> list[str]:

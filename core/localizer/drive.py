@@ -19,11 +19,12 @@ from core.errors import InputError
 from core.evaluation.errors import pose_error
 from core.geometry import Array, Rigid3d
 from core.localizer.batch import refused
+from core.localizer.drive_adjustment import adjusted
 from core.localizer.motion import MotionConfig, odometry_deviations, unknown_step
 from core.localizer.particle_filter import particle_set
 from core.localizer.pipeline import LocalizerConfig, Prepared, every_setting, pose_candidates, rank_references, weigh
 from core.localizer.ransac import reprojection_errors
-from core.localizer.tracks import Look, Moment, Track, begun, best_apart, led, log_shares, near, poses_apart
+from core.localizer.tracks import Look, Moment, Track, begun, best_apart, led, log_shares, poses_apart, share_at
 from core.records import ImageData, LabelStatistics, Localization, LocalizationResult, RansacStats, SceneMap
 from core.sequences import Frame, ParticleStep, PoseCloud, SequenceResult
 
@@ -41,7 +42,7 @@ def localize_drive(
     seed: int = 0,
 ) -> Generator[ParticleStep, None, SequenceResult]:
     """Follow a drive from frame to frame: yields a ParticleStep after each, whose particles are the tracks, and returns the
-    SequenceResult, in which, with ``drive.hindsight``, a frame's pose knows of the frames that came after it too.
+    SequenceResult, in which, without ``drive.causal``, a frame's pose knows of the frames that came after it too.
 
     ``config.method`` is one of ``METHODS``. ``prepare`` finds a query's keypoints and matches; a frame for which it raises
     InputError or OSError, or that has no labels where these are needed, is one without an image: it gets no pose, and
@@ -55,11 +56,11 @@ def localize_drive(
         step = drive.advance(frame, index, total)
         seconds.append(step.seconds)
         answers.append((step.localization, None if step.localization.result.failure else step.covariance))
-        if config.drive.hindsight and len(drive.looks) == config.drive.window:  # the oldest leaves with the next
-            answers[index + 1 - len(drive.looks)] = drive.answer(0)
+        if not config.drive.causal and (index + 1) % max(1, config.drive.window // 2) == 0:
+            answers[-len(drive.looks) :] = drive.settled()  # each image at least once before it leaves the window
         yield step
-    if config.drive.hindsight:
-        answers[len(answers) - len(drive.looks) :] = map(drive.answer, range(len(drive.looks)))
+    if not config.drive.causal and answers:
+        answers[-len(drive.looks) :] = drive.settled()
     localizations, covariances = zip(*answers) if answers else ((), ())
     return SequenceResult(localizations, covariances, tuple(seconds), drive.num_lost, drive.num_recovered)
 
@@ -94,9 +95,8 @@ class Drive:
         self.looks.append(look)
         tracks = [led(track, look, settings.window) for track in self._tracks]
         for pose in look.candidates:
-            if not any(near(track.now.pose, pose) for track in tracks):
-                new = begun(list(self.looks), pose, max((track.now.evidence for track in tracks), default=0.0))
-                tracks += [] if new is None else [new]
+            new = begun(tuple(self.looks), pose, tracks)
+            tracks += [] if new is None else [new]
         self._tracks = best_apart(tracks, settings.max_tracks)
         answer, _ = self.answer(len(self.looks) - 1)
         if look.prepared is not None:
@@ -105,11 +105,17 @@ class Drive:
         if self._tracks:
             poses, shares = [track.now.pose for track in self._tracks], log_shares(self._tracks)
             particles = particle_set(np.array([p.qvec for p in poses]), np.array([p.center() for p in poses]), shares, index)
-            cloud = PoseCloud(poses[0], self._tracks[0].now.known.in_world(), float(np.exp(shares[0])))
-            evidence = self._tracks[0].evidence
-        seconds = time.perf_counter() - begin
+            cloud = PoseCloud(poses[0], self._tracks[0].now.known.in_world(), share_at(self._tracks, poses[0]))
+            evidence = self._tracks[0].guided_evidence
+        seconds = time.perf_counter() - begin - look.seconds
         lost = not self._following
         return ParticleStep(index, total, particles, cloud, lost, evidence, settings.min_evidence, answer, seconds)
+
+    def settled(self) -> list[_Answer]:
+        """What is known of all images of the window, with the best track's poses adjusted together."""
+        if self._tracks and self._objection(len(self.looks) - 1) is None:
+            self._tracks[0] = adjusted(self._tracks[0], self.looks)
+        return [self.answer(place) for place in range(len(self.looks))]
 
     def answer(self, place: int) -> _Answer:
         """What is known by now of an image of the window: its pose on the best track, or why there is none."""
@@ -128,13 +134,15 @@ class Drive:
         try:
             if frame.missing:
                 raise InputError(frame.missing)
+            begin = time.perf_counter()
             prepared = self._prepare(query)
+            seconds = time.perf_counter() - begin
             weighed = weigh(prepared, self._map, config, self._seed, frame.labels, self._statistics)
         except (InputError, OSError) as error:
             return Look(frame, step, deviations, failure=str(error))
         poses = pose_candidates(prepared, weighed, self._map, config, self._seed)
         apart = () if weighed.guided is None else poses_apart(poses, config.drive.candidates)
-        return Look(frame, step, deviations, prepared, weighed.consistency, weighed.verifier, weighed.guided, apart)
+        return Look(frame, step, deviations, prepared, weighed.consistency, weighed.verifier, weighed.guided, apart, seconds)
 
     def _step(self, frame: Frame) -> tuple[Rigid3d, tuple[float, float]]:
         if frame.odometry is None:
@@ -151,8 +159,8 @@ class Drive:
             return look.failure
         if not tracks:
             return "no track: no image so far shows a place for which guided matches and labels speak"
-        if tracks[0].evidence < settings.min_evidence:
-            best = f"evidence of {tracks[0].evidence:.0f} for the best of {len(tracks)}"
+        if tracks[0].guided_evidence < settings.min_evidence:
+            best = f"evidence of {tracks[0].guided_evidence:.0f} by guided matches for the best of {len(tracks)}"
             return f"no track: {best} over {len(self.looks)} images, {settings.min_evidence:g} needed"
         share = float(np.exp(log_shares(tracks)[0]))
         if share < settings.min_share:

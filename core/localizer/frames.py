@@ -52,16 +52,16 @@ def simulated_odometry(queries: Sequence[ImageData], noise: OdometryNoise, seed:
 
 def make_frames(
     queries: Sequence[ImageData],
-    labels: Callable[[ImageData], LabelMap] | Mapping[str, LabelMap],
+    labels: Callable[[ImageData], LabelMap] | Mapping[str, LabelMap] | None,
     odometry: Sequence[Rigid3d | None],
     noise: OdometryNoise | Sequence[OdometryNoise] = TYPICAL_NOISE,
     candidates: Candidates | None = None,
 ) -> Iterator[Frame]:
     """Make the frames one by one as they are asked for, so that only one label map is held at a time.
 
-    ``labels``: a function of a query, or label maps by its name; ``noise``: how far the odometry errs, one for all or one
-    a query; ``candidates``: a function of a query too. A query whose image cannot be read, or that is not among the label
-    maps, becomes a frame without labels that says why.
+    ``labels``: a function of a query, or label maps by its name, or None for methods that need none; ``noise``: how far the
+    odometry errs, one for all or one a query; ``candidates``: a function of a query too. A query whose image cannot be read,
+    or that is not among the label maps, becomes a frame without labels that says why.
     """
     noises = (noise,) * len(queries) if isinstance(noise, OdometryNoise) else noise
     for query, moved, own in zip(queries, odometry, noises, strict=True):
@@ -84,7 +84,11 @@ def retrieved_poses(scene_map: SceneMap, retriever: Retriever, count: int = 10) 
     return candidates
 
 
-def _labels(query: ImageData, labels: Callable[[ImageData], LabelMap] | Mapping[str, LabelMap]) -> tuple[LabelMap | None, str]:
+def _labels(
+    query: ImageData, labels: Callable[[ImageData], LabelMap] | Mapping[str, LabelMap] | None
+) -> tuple[LabelMap | None, str]:
+    if labels is None:
+        return None, ""
     if isinstance(labels, Mapping):
         found = labels.get(query.name)
         return found, "" if found is not None else f"{query.path}: no labels are there for this image"

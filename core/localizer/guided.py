@@ -91,9 +91,7 @@ class GuidedMatcher:
         The pose as it was where pairs and what is known speak no more for the new one, and where nothing is known and pairs
         are too few.
         """
-        ids, new = self._visible(pose), pose
-        distance = self._near(pose, ids, _SIGMAS_PX[0])[3]
-        usual = float(np.median(distance)) if len(distance) else 1.0
+        (ids, usual), new = self._around(pose), pose
         before = self.pairs(pose, ids, _JUDGED_PX, usual)
         for sigma in _SIGMAS_PX[: self._config.rounds]:
             found = self.pairs(new, ids, sigma, usual)
@@ -104,14 +102,21 @@ class GuidedMatcher:
         better = after.evidence - _off(new, known) > before.evidence - _off(pose, known)
         return (new, after) if better else (pose, before)
 
-    def information(self, pose: Rigid3d, pairs: GuidedPairs) -> Array:
-        """How well (6, 6) pairs fix a pose, as the inverse of the covariance of a ``PoseGaussian``."""
-        points, _, likely = self._used(pairs)
-        points = pose.apply(points)
+    def judged(self, pose: Rigid3d) -> GuidedPairs:
+        """The pairs of a pose that is done."""
+        ids, usual = self._around(pose)
+        return self.pairs(pose, ids, _JUDGED_PX, usual)
+
+    def measured(self, pose: Rigid3d, pairs: GuidedPairs) -> tuple[Array, Array]:
+        """What pairs say of a pose: how well (6, 6) they fix it, as the inverse of the covariance of a ``PoseGaussian``, and
+        the gradient (6,) of their squared errors over two by its error.
+        """
+        world, seen, likely = self._used(pairs)
+        points = pose.apply(world)
         front = points[:, 2] > _LEAST
-        slopes = pose_jacobian(points[front], 1.0)
+        slopes, errors = pose_jacobian(points[front], 1.0), points[front, :2] / points[front, 2:] - seen[front]
         weights = np.tile(likely[front], 2) * self._per_px(_JUDGED_PX)
-        return slopes.T @ (weights[:, None] * slopes)
+        return slopes.T @ (weights[:, None] * slopes), slopes.T @ (weights * errors.T.reshape(-1))
 
     def pairs(self, pose: Rigid3d, ids: Array, sigma_px: float, usual: float) -> GuidedPairs:
         """All pairs with the points ``ids`` (P,) within reach of where the pose puts them; ``usual`` is the distance of the
@@ -134,6 +139,12 @@ class GuidedMatcher:
         right = np.flatnonzero(pairs.likely > 0.5)
         right = right[np.argsort(pairs.keypoint[right], kind="stable")]
         return matches_at(self._features, self._map, pairs.keypoint[right], pairs.observation[right], pairs.likely[right])
+
+    def _around(self, pose: Rigid3d) -> tuple[Array, float]:
+        """The points (P,) that a pose sees, and how far the descriptors of wrong pairs usually are from each other."""
+        ids = self._visible(pose)
+        distance = self._near(pose, ids, _SIGMAS_PX[0])[3]
+        return ids, float(np.median(distance)) if len(distance) else 1.0
 
     def _near(self, pose: Rigid3d, ids: Array, sigma_px: float) -> tuple[Array, Array, Array, Array, Array]:
         """Keypoints and points (N,) i64 within reach of each other; how far apart in px, and in descriptors (N,); and the

@@ -260,7 +260,13 @@ def _count_seen(point_ids: Array, scene_map: SceneMap, num_images: int) -> Array
 def every_setting(config: LocalizerConfig) -> dict[str, Any]:
     """All settings as plain values, to store with a result: RANSAC's own, and those of each other group with its name."""
     groups = {"features": config.features, "retrieval": config.retrieval, "matching": config.matching, "prior": config.prior}
-    groups |= {"ssmc": config.ssmc, "affinity": config.affinity, "gsmc": config.gsmc, "guided": config.guided}
+    groups |= {
+        "ssmc": config.ssmc,
+        "affinity": config.affinity,
+        "gsmc": config.gsmc,
+        "guided": config.guided,
+        "drive": config.drive,
+    }
     values = {f"{group}.{name}": value for group, part in groups.items() for name, value in settings_of(part).items()}
     return settings_of(config.ransac) | values | {"keep_moving": config.keep_moving}
 

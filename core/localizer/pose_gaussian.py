@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.geometry import Array, Rigid3d, frozen_array
-from core.localizer.motion import vectors_from_quaternions
+from core.localizer.motion import quaternions_from_vectors, vectors_from_quaternions
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,13 +47,13 @@ class PoseGaussian:
     def moved(self, step: Rigid3d, deviations: tuple[float, float]) -> PoseGaussian:
         """After a step (cam_now_from_cam_before) of which position (m) and rotation (rad) err by ``deviations``."""
         carried = adjoint(step)
-        return PoseGaussian(step @ self.cam_from_world, carried @ self.covariance @ carried.T + _noise(deviations))
+        return PoseGaussian(step @ self.cam_from_world, carried @ self.covariance @ carried.T + noise(deviations))
 
     def moved_back(self, step: Rigid3d, deviations: tuple[float, float]) -> PoseGaussian:
         """Before such a step."""
         back = step.inverse()
         carried = adjoint(back)
-        covariance = carried @ (self.covariance + _noise(deviations)) @ carried.T
+        covariance = carried @ (self.covariance + noise(deviations)) @ carried.T
         return PoseGaussian(back @ self.cam_from_world, covariance)
 
     def seen(self, pose: Rigid3d, information: Array) -> PoseGaussian:
@@ -69,6 +69,11 @@ class PoseGaussian:
         return change @ self.covariance @ change.T
 
 
+def changed(pose: Rigid3d, error: Array) -> Rigid3d:
+    """A pose with an error (6,): turned about the camera centre, then shifted."""
+    return Rigid3d(quaternions_from_vectors(error[None, :3])[0], error[3:]) @ pose
+
+
 def adjoint(motion: Rigid3d) -> Array:
     """How an error (6,) before a motion looks after it."""
     made = np.zeros((6, 6))
@@ -78,6 +83,7 @@ def adjoint(motion: Rigid3d) -> Array:
     return made
 
 
-def _noise(deviations: tuple[float, float]) -> Array:
+def noise(deviations: tuple[float, float]) -> Array:
+    """The covariance (6, 6) of a step of which position (m) and rotation (rad) err by ``deviations``."""
     position_m, rotation_rad = deviations
     return np.diag([max(rotation_rad, 1e-6) ** 2] * 3 + [max(position_m, 1e-6) ** 2] * 3)

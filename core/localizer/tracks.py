@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from core.records import Consistency
     from core.sequences import Frame
 
-_NEAR_M, _NEAR_DEG = 1.0, 10.0
-"""Poses nearer than this are one place: guided matches lead them to the same."""
+_NEAR_M, _NEAR_DEG = 0.3, 2.5
+"""Guided matches lead poses nearer than this to the same one."""
+_PLACE_M, _PLACE_DEG = 1.0, 10.0
+"""Tracks nearer than this do not contradict each other."""
 _REACH = 5.0  # standard deviations from where odometry leads
 _BEGUN_M, _BEGUN_RAD = 3.0, 0.2  # how far a pose by few guided matches may be off
 _LEAST_EVIDENCE = 3.0  # for a pose at which a track begins
@@ -40,22 +42,25 @@ class DriveConfig:
         1.5, minimum=0.1, maximum=20.0, help="odometry is taken to err so many times as far as it is said to"
     )
     min_evidence: float = setting(
-        40.0, minimum=0.0, maximum=10_000.0, help="a log likelihood ratio of the best track to chance below this is no pose"
+        30.0,
+        minimum=0.0,
+        maximum=10_000.0,
+        help="a log likelihood ratio of the best track to chance, by guided matches, below this is no pose",
     )
-    min_share: float = setting(0.9, minimum=0.0, maximum=1.0, help="the best track must be this likely among all")
+    min_share: float = setting(0.9, minimum=0.0, maximum=1.0, help="the place of the best track must be this likely")
     max_position_error_m: float = setting(
         1.0, unit="m", minimum=0.01, maximum=1000.0, help="a pose less certain than this (standard deviation) is none"
     )
-    hindsight: bool = setting(
-        True, help="answers know of all images of the drive; off: each of those up to its own, as on the road"
+    causal: bool = setting(
+        False, help="a drive's answers know only of images up to their own, as on the road; off: of all of the drive"
     )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Look:
     """One image of a drive, ready to be compared with poses. ``step``, ``deviations``: how the camera moved since the image
-    before, and how far that errs (m, rad). ``candidates``: the image's own best poses. Without an image that can be used
-    all else is None, and ``failure`` says why.
+    before, and how far that errs (m, rad). ``candidates``: the image's own best poses; ``seconds``: what finding keypoints and
+    matches took. Without an image that can be used all else is None, and ``failure`` says why.
     """
 
     frame: Frame
@@ -66,6 +71,7 @@ class Look:
     verifier: PoseVerifier | None = None
     guided: GuidedMatcher | None = None
     candidates: tuple[Rigid3d, ...] = ()
+    seconds: float = 0.0
     failure: str = ""
 
     def evidence(self, pose: Rigid3d, pairs: GuidedPairs) -> float:
@@ -99,8 +105,13 @@ class Track:
 
     @property
     def evidence(self) -> float:
-        """The log-likelihood ratio to chance by all images."""
+        """The log-likelihood ratio to chance by all images: by guided matches, labels and odometry."""
         return sum(moment.evidence for moment in self.moments)
+
+    @property
+    def guided_evidence(self) -> float:
+        """The same by guided matches alone: places that bear alike labels are many."""
+        return sum(moment.pairs.evidence for moment in self.moments if moment.pairs is not None)
 
 
 def led(track: Track, look: Look, window: int) -> Track:
@@ -109,17 +120,21 @@ def led(track: Track, look: Look, window: int) -> Track:
     return Track((*track.moments, _seen(known, look))[-window:])
 
 
-def begun(looks: Sequence[Look], pose: Rigid3d, to_beat: float) -> Track | None:
-    """A track that begins at a pose of the last image and is led back through those before; None where this image speaks less
-    for it than ``to_beat``.
+def begun(looks: Sequence[Look], pose: Rigid3d, others: Sequence[Track]) -> Track | None:
+    """A track that begins at a pose of the last image and is led back through those before; None where one of the others is
+    there, or this image speaks more for one of them.
     """
     look = looks[-1]
+    if any(near(other.now.pose, pose) for other in others):
+        return None
     pose, pairs = look.guided.refined(pose)
     evidence = look.evidence(pose, pairs)
-    if evidence < max(_LEAST_EVIDENCE, to_beat):
+    if evidence < max([_LEAST_EVIDENCE, *(other.now.evidence for other in others)]):
+        return None
+    if any(near(other.now.pose, pose) for other in others):
         return None
     vague = PoseGaussian(pose, np.diag([_BEGUN_RAD**2] * 3 + [_BEGUN_M**2] * 3))
-    moments = [Moment(vague.seen(pose, look.guided.information(pose, pairs)), evidence, pairs)]
+    moments = [Moment(vague.seen(pose, look.guided.measured(pose, pairs)[0]), evidence, pairs)]
     for before, after in zip(looks[-2::-1], looks[:0:-1]):
         moments.append(_seen(moments[-1].known.moved_back(after.step, after.deviations), before))
     return Track(tuple(reversed(moments)))
@@ -135,7 +150,7 @@ def _seen(known: PoseGaussian, look: Look) -> Moment:
     best = int(np.argmax(scores))
     pose, pairs = fitted[best]
     evidence = look.evidence(pose, pairs) - pairs.evidence + scores[best]
-    return Moment(known.seen(pose, look.guided.information(pose, pairs)), evidence, pairs)
+    return Moment(known.seen(pose, look.guided.measured(pose, pairs)[0]), evidence, pairs)
 
 
 def best_apart(tracks: Sequence[Track], count: int) -> list[Track]:
@@ -153,10 +168,16 @@ def log_shares(tracks: Sequence[Track]) -> Array:
     return evidence - np.logaddexp.reduce(evidence)
 
 
-def near(a: Rigid3d, b: Rigid3d) -> bool:
-    """Whether two poses are at one place."""
+def share_at(tracks: Sequence[Track], pose: Rigid3d) -> float:
+    """How likely it is that the drive is now at the place of a pose."""
+    here = [near(track.now.pose, pose, _PLACE_M, _PLACE_DEG) for track in tracks]
+    return float(np.exp(log_shares(tracks))[here].sum())
+
+
+def near(a: Rigid3d, b: Rigid3d, metres: float = _NEAR_M, degrees: float = _NEAR_DEG) -> bool:
+    """Whether two poses are nearer than this to each other."""
     off = pose_error(a, b)
-    return off.position_m < _NEAR_M and off.rotation_deg < _NEAR_DEG
+    return off.position_m < metres and off.rotation_deg < degrees
 
 
 def poses_apart(poses: Sequence[Rigid3d], count: int) -> tuple[Rigid3d, ...]:

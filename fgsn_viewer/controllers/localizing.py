@@ -189,7 +189,8 @@ class LocalizingController(QObject):
         elif isinstance(part, Found) and part.field == "answer":
             self.take(part.value)
         elif isinstance(part, Found) and part.field == "track":
-            if self._state.query is not None and part.value.condition == self._state.query.condition:
+            query = self._state.query
+            if query is not None and part.value.condition == query.condition and part.value.way.key == self.way.key:
                 self._state.track = part.value
         elif isinstance(part, Found) and part.field == "circle":
             self._state.circle = part.value
@@ -199,8 +200,8 @@ class LocalizingController(QObject):
         state = self._state
         if state.scene is None or state.query is None:
             return
-        found = self._work.track(state.scene, state.query.condition, state.labels_from)
-        state.track = found if is_sequence(state.method) else None
+        found = self._work.track(state.scene, state.query.condition, self.way) if is_sequence(state.method) else None
+        state.track = found
 
     def _score_circle(self) -> None:
         """Score the circle of the selected match, where the method looks around matches."""

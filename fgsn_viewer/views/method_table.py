@@ -10,7 +10,7 @@ from PySide6.QtGui import QBrush, QColor, QIcon, QPainter, QPen, QPixmap
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem, QVBoxLayout, QWidget
 
 from core.evaluation.recall import OUTCOME_MARKS
-from fgsn_viewer.methods import STYLES, is_sequence
+from fgsn_viewer.methods import STYLES, by_labels_alone
 from fgsn_viewer.views.common import NUMBER, OUTCOME_WORDS, Emptiable, outcome_color, tabular_font
 
 COLUMNS = ("Method", "Outcome", "Error, m", "Error, °", "Matches", "Kept", "Dropped", "Inliers", "Time, s")
@@ -135,7 +135,7 @@ def line_icon(color: str, dashes: tuple[float, ...]) -> QIcon:
 
 def _counts(method: str, line: Any) -> tuple[str, ...]:
     """Matches, kept, dropped, inliers; a method that follows by labels alone has none."""
-    if is_sequence(method):
+    if by_labels_alone(method):
         return ("–",) * 4
     dropped = line.num_matches - line.num_kept
     return tuple(f"{count:,}" for count in (line.num_matches, line.num_kept, dropped, line.num_inliers))

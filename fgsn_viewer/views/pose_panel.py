@@ -20,7 +20,7 @@ from PySide6.QtWidgets import (
 from core.evaluation.recall import OUTCOME_MARKS
 from core.records import Localization, PairMatches
 from fgsn_viewer.agreement import PairAgreement
-from fgsn_viewer.methods import is_sequence
+from fgsn_viewer.methods import by_labels_alone, is_sequence
 from fgsn_viewer.views.common import NUMBER, OUTCOME_WORDS, Emptiable, outcome_color, quiet_label, tabular_font
 from fgsn_viewer.views.error_histogram import ErrorHistogram
 
@@ -124,7 +124,7 @@ class PosePanel(QWidget):
         if done.consistency is not None and not done.consistency.keep.all():
             steps.append(("kept", f"{int(done.consistency.keep.sum()):,}"))
         self._show_funnel([*steps, ("inliers", f"{stats.num_inliers:,}")])
-        by_labels = is_sequence(result.method)  # no matches to count
+        by_labels = by_labels_alone(result.method)  # no matches to count
         self._steps.setVisible(not by_labels)
         if result.failure:
             verdict = f"No pose: {result.failure}"
@@ -229,7 +229,7 @@ def _error_rows(done: Localization) -> list[tuple[str, str, str, str]]:
 
 def _pose_rows(done: Localization) -> list[tuple[str, str, str, str]]:
     result, stats = done.result, done.result.stats
-    rows = [] if is_sequence(result.method) else [_ratio(stats.num_inliers, len(done.matches))]
+    rows = [] if by_labels_alone(result.method) else [_ratio(stats.num_inliers, len(done.matches))]
     if result.inlier_mask.any():
         errors = sorted(result.reproj_errors_px[result.inlier_mask])
         rows.append(("reprojection error, median", f"{errors[len(errors) // 2]:.2f}", "px", "reprojection error"))
