@@ -157,8 +157,8 @@ def test_places_far_apart_that_are_as_likely_share_the_doubt_and_those_near_do_n
     pose = frames[0].query.cam_from_world
     beside, away = changed(pose, np.array([0, 0, 0, 0.5, 0, 0])), changed(pose, np.array([0, 0, 0, 5.0, 0, 0]))
     tracks = [Track((Moment(PoseGaussian(each, np.eye(6)), 50.0, None),)) for each in (pose, beside, away)]
-    assert share_at(tracks[:2], pose) == pytest.approx(1)
-    assert share_at(tracks, pose) == pytest.approx(2 / 3)
+    assert share_at(tracks[:2], -1) == pytest.approx(1)
+    assert share_at(tracks, -1) == pytest.approx(2 / 3)
     assert [track.now.pose for track in best_apart(tracks, 2)] == [pose, beside]
 
 

@@ -12,24 +12,28 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sized
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from core.errors import InputError
 from core.evaluation.errors import pose_error
-from core.geometry import Array, Rigid3d
+from core.geometry import Array, Camera, Rigid3d
 from core.localizer.batch import refused
 from core.localizer.drive_adjustment import adjusted
+from core.localizer.guided import GuidedMatcher
 from core.localizer.motion import MotionConfig, odometry_deviations, unknown_step
 from core.localizer.particle_filter import particle_set
 from core.localizer.pipeline import LocalizerConfig, Prepared, every_setting, pose_candidates, rank_references, weigh
-from core.localizer.ransac import reprojection_errors
+from core.localizer.pose_gaussian import PoseGaussian
+from core.localizer.ransac import candidate_poses, reprojection_errors
 from core.localizer.tracks import Look, Moment, Track, begun, best_apart, led, log_shares, poses_apart, share_at
 from core.records import ImageData, LabelStatistics, Localization, LocalizationResult, RansacStats, SceneMap
 from core.sequences import Frame, ParticleStep, PoseCloud, SequenceResult
 
 METHODS = {"p3p-drive": "p3p", "ssmc-drive": "ssmc-soft"}
 """Which method finds the poses of single images that tracks begin at."""
+_NEAR_ITERATIONS = 1000
 _Answer = tuple[Localization, Array | None]  # with the covariance (6, 6) as in PoseCloud where there is a pose
 
 
@@ -105,7 +109,7 @@ class Drive:
         if self._tracks:
             poses, shares = [track.now.pose for track in self._tracks], log_shares(self._tracks)
             particles = particle_set(np.array([p.qvec for p in poses]), np.array([p.center() for p in poses]), shares, index)
-            cloud = PoseCloud(poses[0], self._tracks[0].now.known.in_world(), share_at(self._tracks, poses[0]))
+            cloud = PoseCloud(poses[0], self._tracks[0].now.known.in_world(), share_at(self._tracks, -1))
             evidence = self._tracks[0].guided_evidence
         seconds = time.perf_counter() - begin - look.seconds
         lost = not self._following
@@ -113,7 +117,7 @@ class Drive:
 
     def settled(self) -> list[_Answer]:
         """What is known of all images of the window, with the best track's poses adjusted together."""
-        if self._tracks and self._objection(len(self.looks) - 1) is None:
+        if self._tracks:
             self._tracks[0] = adjusted(self._tracks[0], self.looks)
         return [self.answer(place) for place in range(len(self.looks))]
 
@@ -142,7 +146,20 @@ class Drive:
             return Look(frame, step, deviations, failure=str(error))
         poses = pose_candidates(prepared, weighed, self._map, config, self._seed)
         apart = () if weighed.guided is None else poses_apart(poses, config.drive.candidates)
-        return Look(frame, step, deviations, prepared, weighed.consistency, weighed.verifier, weighed.guided, apart, seconds)
+        near = partial(self._found_near, weighed.guided, query.camera)
+        return Look(
+            frame, step, deviations, prepared, weighed.consistency, weighed.verifier, weighed.guided, apart, near, seconds
+        )
+
+    def _found_near(self, guided: GuidedMatcher, camera: Camera, known: PoseGaussian) -> tuple[Rigid3d, ...]:
+        """An image's best poses by all pairs that may be right where a pose is known as badly as this: P3P among few points
+        and few keypoints each.
+        """
+        matches = guided.likely_near(known)
+        config = replace(self._config.ransac, max_iterations=_NEAR_ITERATIONS)
+        likely = matches.scores
+        poses = candidate_poses(matches, self._map, camera, config, self._seed, weights=likely, probabilities=likely)
+        return poses_apart(poses, self._config.drive.candidates)
 
     def _step(self, frame: Frame) -> tuple[Rigid3d, tuple[float, float]]:
         if frame.odometry is None:
@@ -162,11 +179,10 @@ class Drive:
         if tracks[0].guided_evidence < settings.min_evidence:
             best = f"evidence of {tracks[0].guided_evidence:.0f} by guided matches for the best of {len(tracks)}"
             return f"no track: {best} over {len(self.looks)} images, {settings.min_evidence:g} needed"
-        share = float(np.exp(log_shares(tracks)[0]))
+        share = share_at(tracks, place - len(self.looks))
         if share < settings.min_share:
-            return (
-                f"ambiguous: the best of {len(tracks)} tracks is {share:.0%} likely, at least {settings.min_share:.0%} needed"
-            )
+            likely = f"where the best of {len(tracks)} tracks has this image is {share:.0%} likely"
+            return f"ambiguous: {likely}, at least {settings.min_share:.0%} needed"
         error_m = self._moment(place).known.position_error_m
         if error_m > settings.max_position_error_m:
             return f"not settled: the position is known to {error_m:.1f} m, at most {settings.max_position_error_m:g} m allowed"

@@ -24,6 +24,8 @@ from core.records import Features, Matches2D3D, SceneMap, setting
 
 _SIGMAS_PX = (8.0, 5.0, 3.0, 2.0, 1.5, 1.0)
 """How far right pairs lie from where the pose puts them, round by round; a point is looked for within ``_REACH`` of these."""
+_WIDEST_PX = 35.0
+"""No farther where a pose is hardly known: pairs become many, and right ones rare among them."""
 _JUDGED_PX = 2.0
 """The same for a pose that is done: what its pairs say of it is measured alike for all."""
 _FULL_SIDE_PX = 1600
@@ -91,7 +93,7 @@ class GuidedMatcher:
         The pose as it was where pairs and what is known speak no more for the new one, and where nothing is known and pairs
         are too few.
         """
-        (ids, usual), new = self._around(pose), pose
+        (ids, _, usual), new = self._around(pose, _JUDGED_PX), pose
         before = self.pairs(pose, ids, _JUDGED_PX, usual)
         for sigma in _SIGMAS_PX[: self._config.rounds]:
             found = self.pairs(new, ids, sigma, usual)
@@ -104,8 +106,7 @@ class GuidedMatcher:
 
     def judged(self, pose: Rigid3d) -> GuidedPairs:
         """The pairs of a pose that is done."""
-        ids, usual = self._around(pose)
-        return self.pairs(pose, ids, _JUDGED_PX, usual)
+        return self.pairs(pose, *self._around(pose, _JUDGED_PX))
 
     def measured(self, pose: Rigid3d, pairs: GuidedPairs) -> tuple[Array, Array]:
         """What pairs say of a pose: how well (6, 6) they fix it, as the inverse of the covariance of a ``PoseGaussian``, and
@@ -134,17 +135,32 @@ class GuidedMatcher:
         evidence = min(np.log1p(of_keypoint).sum(), np.log1p(of_point).sum())  # each keypoint and each point speaks once
         return GuidedPairs(keypoint, point, observation, likely, float(evidence))
 
-    def matches(self, pairs: GuidedPairs) -> Matches2D3D:
-        """The pairs that are more likely right than not, as matches of score ``likely``."""
-        right = np.flatnonzero(pairs.likely > 0.5)
+    def spread_px(self, known: PoseGaussian) -> float:
+        """How far off points project where a pose is no better known than this (standard deviation)."""
+        depth = known.cam_from_world.apply(self._map.points3D[self._visible(known.cam_from_world)])[:, 2]
+        depth = depth[depth > 0]
+        turned, shifted = (np.sqrt(np.trace(known.covariance[part, part]) / 3) for part in (slice(3), slice(3, 6)))
+        moved = shifted / float(np.median(depth)) if len(depth) else 0.0
+        return float(np.sqrt(self._camera.K[0, 0] * self._camera.K[1, 1]) * np.hypot(turned, moved))
+
+    def likely_near(self, known: PoseGaussian, least: float = _LEAST) -> Matches2D3D:
+        """All pairs within reach of where a pose that is no better known than this puts them, at least as likely right as
+        ``least``: few beside those of the whole map.
+        """
+        sigma = min(self.spread_px(known) / self._unit_px, _WIDEST_PX)
+        return self.matches(self.pairs(known.cam_from_world, *self._around(known.cam_from_world, sigma)), least)
+
+    def matches(self, pairs: GuidedPairs, least: float = 0.5) -> Matches2D3D:
+        """The pairs that are more likely right than ``least``, as matches of score ``likely``."""
+        right = np.flatnonzero(pairs.likely > least)
         right = right[np.argsort(pairs.keypoint[right], kind="stable")]
         return matches_at(self._features, self._map, pairs.keypoint[right], pairs.observation[right], pairs.likely[right])
 
-    def _around(self, pose: Rigid3d) -> tuple[Array, float]:
-        """The points (P,) that a pose sees, and how far the descriptors of wrong pairs usually are from each other."""
+    def _around(self, pose: Rigid3d, sigma_px: float) -> tuple[Array, float, float]:
+        """What ``pairs`` asks of a pose: the points (P,) that it sees, ``sigma_px``, how far apart wrong descriptors are."""
         ids = self._visible(pose)
         distance = self._near(pose, ids, _SIGMAS_PX[0])[3]
-        return ids, float(np.median(distance)) if len(distance) else 1.0
+        return ids, sigma_px, float(np.median(distance)) if len(distance) else 1.0
 
     def _near(self, pose: Rigid3d, ids: Array, sigma_px: float) -> tuple[Array, Array, Array, Array, Array]:
         """Keypoints and points (N,) i64 within reach of each other; how far apart in px, and in descriptors (N,); and the

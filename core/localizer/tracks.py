@@ -6,7 +6,7 @@ back through those before, so that all tracks explain the same images and their 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,7 @@ _NEAR_M, _NEAR_DEG = 0.3, 2.5
 """Guided matches lead poses nearer than this to the same one."""
 _PLACE_M, _PLACE_DEG = 1.0, 10.0
 """Tracks nearer than this do not contradict each other."""
+_BASIN_PX = 12.0  # points that project farther off are not found by looking around where they are expected
 _REACH = 5.0  # standard deviations from where odometry leads
 _BEGUN_M, _BEGUN_RAD = 3.0, 0.2  # how far a pose by few guided matches may be off
 _LEAST_EVIDENCE = 3.0  # for a pose at which a track begins
@@ -47,7 +48,9 @@ class DriveConfig:
         maximum=10_000.0,
         help="a log likelihood ratio of the best track to chance, by guided matches, below this is no pose",
     )
-    min_share: float = setting(0.9, minimum=0.0, maximum=1.0, help="the place of the best track must be this likely")
+    min_share: float = setting(
+        0.9, minimum=0.0, maximum=1.0, help="the place where the best track has an image must be this likely"
+    )
     max_position_error_m: float = setting(
         1.0, unit="m", minimum=0.01, maximum=1000.0, help="a pose less certain than this (standard deviation) is none"
     )
@@ -59,8 +62,9 @@ class DriveConfig:
 @dataclass(frozen=True, slots=True, eq=False)
 class Look:
     """One image of a drive, ready to be compared with poses. ``step``, ``deviations``: how the camera moved since the image
-    before, and how far that errs (m, rad). ``candidates``: the image's own best poses; ``seconds``: what finding keypoints and
-    matches took. Without an image that can be used all else is None, and ``failure`` says why.
+    before, and how far that errs (m, rad). ``candidates``: the image's own best poses; ``found_near``: those of it near a pose
+    that is badly known; ``seconds``: what finding keypoints and matches took. Without an image that can be used all else is
+    None, and ``failure`` says why.
     """
 
     frame: Frame
@@ -71,6 +75,7 @@ class Look:
     verifier: PoseVerifier | None = None
     guided: GuidedMatcher | None = None
     candidates: tuple[Rigid3d, ...] = ()
+    found_near: Callable[[PoseGaussian], Sequence[Rigid3d]] = lambda known: ()
     seconds: float = 0.0
     failure: str = ""
 
@@ -144,13 +149,15 @@ def _seen(known: PoseGaussian, look: Look) -> Moment:
     """What an image makes of a pose as odometry has it: fitted from there, and from the image's own poses near it."""
     if look.guided is None:
         return Moment(known, 0.0, None)
-    starts = [known.cam_from_world, *(pose for pose in look.candidates if known.distance(pose) < _REACH)]
+    others = [*look.candidates]
+    if look.guided.spread_px(known) > _BASIN_PX:
+        others += look.found_near(known)
+    starts = [known.cam_from_world, *(pose for pose in others if known.distance(pose) < _REACH)]
     fitted = [look.guided.refined(start, known) for start in starts]
-    scores = [pairs.evidence - 0.5 * known.distance(pose) ** 2 for pose, pairs in fitted]
-    best = int(np.argmax(scores))
+    told = [look.evidence(pose, pairs) - 0.5 * known.distance(pose) ** 2 for pose, pairs in fitted]
+    best = int(np.argmax(told))
     pose, pairs = fitted[best]
-    evidence = look.evidence(pose, pairs) - pairs.evidence + scores[best]
-    return Moment(known.seen(pose, look.guided.measured(pose, pairs)[0]), evidence, pairs)
+    return Moment(known.seen(pose, look.guided.measured(pose, pairs)[0]), told[best], pairs)
 
 
 def best_apart(tracks: Sequence[Track], count: int) -> list[Track]:
@@ -168,9 +175,10 @@ def log_shares(tracks: Sequence[Track]) -> Array:
     return evidence - np.logaddexp.reduce(evidence)
 
 
-def share_at(tracks: Sequence[Track], pose: Rigid3d) -> float:
-    """How likely it is that the drive is now at the place of a pose."""
-    here = [near(track.now.pose, pose, _PLACE_M, _PLACE_DEG) for track in tracks]
+def share_at(tracks: Sequence[Track], place: int) -> float:
+    """How likely it is that one of the images (an index of the moments) was taken where the first track has it."""
+    pose = tracks[0].moments[place].pose
+    here = [near(track.moments[place].pose, pose, _PLACE_M, _PLACE_DEG) for track in tracks]
     return float(np.exp(log_shares(tracks))[here].sum())
 
 
