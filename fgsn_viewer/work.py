@@ -6,7 +6,7 @@ Everything that was computed once in a session is kept: images, labels, localiza
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from fgsn_viewer.display import GUIDED, INLIER
 from fgsn_viewer.known_points import KnownPoints, known_points
 from fgsn_viewer.labelling import Labelling
 from fgsn_viewer.localizing import Localizing, Way, can_localize, follows
+from fgsn_viewer.methods import by_labels_alone
 from fgsn_viewer.tables import localization_rows
 from fgsn_viewer.work_steps import Cache, Found, Note, Steps, finished
 
@@ -88,8 +89,8 @@ class Workbench:
                 reference = best
                 yield Found("reference", reference)
                 reference_image = yield from self._picture(reference, "reference_image")
-            if not follows(request.way):  # the reasons are about matches
-                yield Found("autopsy", self.pipelines.explain(localization, request.scene.map))
+            scene_map = yield from self._explaining_map(request)
+            yield Found("autopsy", self.pipelines.explain(localization, scene_map))
         elif query_image is not None and reference_image is not None and not follows(request.way):
             matches = yield from self._match(request.scene, reference, request.query, reference_image, query_image)
             yield Found("pair_matches", matches)
@@ -116,6 +117,13 @@ class Workbench:
         yield Found("answer", answer)
         yield Found("localization", answer.localization)
         return answer.localization
+
+    def _explaining_map(self, request: Request) -> Steps:
+        """Return the map, with its labels where a method's reasons are about these alone."""
+        if not by_labels_alone(request.way.method):
+            return request.scene.map
+        segmenter = yield from self.labelling.segmenter(request.way.network)
+        return replace(request.scene.map, labels=self.labelling.of_points(request.scene, segmenter.vocabulary))
 
     def _picture(self, image: ImageData, field: str) -> Steps:
         """Read an image and yield it; a missing or unreadable one becomes a note and None."""
@@ -161,12 +169,15 @@ class Workbench:
 
 
 def best_reference(scene: Scene, localization: Localization) -> ImageData | None:
-    """The reference image that sees most inliers, or None; without a pose, the true place where it is known.
+    """The reference image that sees most inliers, or None; for a pose without any, the one nearest to it.
 
-    Where a failed query's place is not known either, the image with most matches.
+    Without a pose, the one at the true place where that is known, else the image with most matches.
     """
-    if localization.result.failure and localization.query.cam_from_world is not None:
-        return first_reference(scene, localization.query)
+    query, pose = localization.query, localization.result.cam_from_world
+    if pose is None and query.cam_from_world is not None:
+        return first_reference(scene, query)
+    if pose is not None and not localization.result.inlier_mask.any():
+        return first_reference(scene, replace(query, cam_from_world=pose))
     return reference_of_map_image(scene, localization.ranking[0][0]) if localization.ranking else None
 
 
@@ -183,7 +194,7 @@ def map_index(scene: Scene, reference: ImageData) -> int | None:
 
 def first_reference(scene: Scene, query: ImageData) -> ImageData | None:
     """The reference nearest by known pose that looks the same way, else the first that is not the query itself."""
-    others = [image for image in scene.reference if image is not query]
+    others = [image for image in scene.reference if image.name != query.name]
     posed = [image for image in others if image.cam_from_world is not None]
     if query.cam_from_world is None or not posed:
         return others[0] if others else None

@@ -202,7 +202,7 @@ def test_pfsl_follows_the_condition_of_the_query_and_gives_every_query_its_answe
     assert [step.localization.query.name for step in track.steps] == ["snow/0000.png", "snow/0001.png"]
     assert bench.state.localization.result.method == PFSL
     assert bench.state.outcomes["snow/0001.png"].word == "failed"
-    assert bench.state.autopsy is None  # its reasons are about matches
+    assert bench.state.autopsy is not None
     bench.controller.show_moment(1)
     bench.wait()
     assert bench.state.query.name == "snow/0001.png"
@@ -220,10 +220,26 @@ def test_a_drive_gives_every_query_an_answer_with_matches_and_a_better_one_at_it
     assert bench.state.outcomes["snow/0001.png"].word != "failed"
     assert [step.localization.result.failure for step in bench.state.track.steps] == [None, None]
     assert len(bench.state.localization.matches)
+    bench.controller.select_query("snow/0001.png")
+    bench.wait()
+    assert bench.state.localization.result.failure is None
     bench.select(PFSL)
     assert bench.state.track is None  # another method's
     bench.select("ssmc-drive")
     assert bench.state.track.way.method == "ssmc-drive"
+
+
+def test_what_a_drive_says_at_its_end_replaces_what_is_shown(bench):
+    bench.select("ssmc-drive")
+    bench.controller.select_query("snow/0001.png")
+    bench.wait()
+    taken = []
+    bench.state.outcomes_changed.connect(lambda found: taken.append({name: each.word for name, each in found.items()}))
+    bench.localizing.run("query")
+    bench.qtbot.waitUntil(lambda: any(words.get("snow/0001.png") == "failed" for words in taken))
+    bench.wait()
+    assert bench.state.localization.result.failure is None
+    assert bench.state.localization is bench.state.results["ssmc-drive"].localization
 
 
 def test_a_drive_without_labels_needs_no_network(bench):
@@ -539,3 +555,14 @@ def test_dragging_through_a_track_shows_its_particles_at_once(view3d, qtbot):
     view3d.set_track(None, None)
     assert view3d.content.moment is None
     assert view3d.moments.isHidden()
+
+
+def test_a_pose_without_inliers_is_shown_beside_the_nearest_mapping_image(tmp_path):
+    from fgsn_viewer.work import best_reference
+
+    scene = toy_scene(tmp_path)
+    near = scene.reference[-1]
+    done = toy_localization(scene.queries[0], scene.map, None, "ssmc-drive")
+    nothing = np.zeros(len(done.matches), bool)
+    held = replace(done, result=replace(done.result, cam_from_world=near.cam_from_world, inlier_mask=nothing))
+    assert best_reference(scene, held) is near

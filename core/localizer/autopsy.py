@@ -300,8 +300,8 @@ def _driven(facts: Facts) -> tuple[str, str, str]:
     if facts.label_evidence is not None and facts.label_evidence <= 0:
         return "weak", f"{cause}; odometry holds it against its labels", "treat the pose with care"
     if (facts.guided_evidence or 0.0) < RansacConfig().min_guided:
-        held = f"{facts.num_guided or 0} points are found where odometry and the images around it put the camera"
-        return "localized", f"localized: {held}; they alone would not say where it is", ""
+        shown = f"this one shows {facts.num_guided or 'none'} of the map's points there, too few to be localized alone"
+        return "localized", f"localized by odometry and the images around it; {shown}", ""
     return "localized", f"localized: {cause.removeprefix('localized: ').split(', but')[0]}, as do the images around it", ""
 
 

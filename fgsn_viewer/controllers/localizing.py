@@ -177,8 +177,10 @@ class LocalizingController(QObject):
 
     def _end(self, done: str) -> None:
         self.noted.emit(done)
-        if self._state.localization is None:
-            self._examine()
+        state = self._state
+        answer = state.results.get(state.method)
+        if state.localization is None or (answer is not None and answer.localization is not state.localization):
+            self._examine()  # there was none, or a drive's end knows better
 
     def _fail(self, failure: Failure) -> None:
         self.failed.emit("localizing", failure)

@@ -69,7 +69,7 @@ class ErrorHistogram(QWidget):
             )
             self._plot.addItem(bars)
         line = pyqtgraph.InfiniteLine(
-            limit_px, label=f"limit {limit_px:g} px", labelOpts={"position": 0.9, "anchors": [(0, 0), (0, 0)]}
+            limit_px, label=f"limit {limit_px:g} px", labelOpts={"position": 0.75, "anchors": [(0, 0), (0, 0)]}
         )
         line.setPen(pyqtgraph.mkPen(palette.ACCENT))
         self._plot.addItem(line)

@@ -25,7 +25,7 @@ TIPS = (
     "Matches that agree with the returned pose",
     "Seconds for keypoints, matches, labels and pose",
 )
-WIDTHS = (108, 220, 68, 64, 72, 56, 72, 64, 64)
+WIDTHS = (132, 220, 68, 64, 72, 56, 72, 64, 64)
 
 
 class MethodTable(QWidget):
