@@ -20,6 +20,7 @@ from core.localizer.label_plane import LabelPlane
 _BLOCK = {"cpu": 1 << 21, "cuda": 1 << 24}  # matches x points, or arcs x places, at a time
 _MIN_DEPTH_M = 0.1
 _ROUNDING = 2e-6  # of f32
+_EDGE_ROOM = 1e-5
 _WIDTHS = (2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 
 
@@ -89,6 +90,8 @@ class _Work:
         self.pixels = self._column(plane.labels, torch.int64).reshape(-1)
         self.confidence = self._unless_one(plane.confidence.reshape(-1))
         turns = 2 * np.pi * np.arange(num_angles) / num_angles
+        left, right = torch.tensor([1.0, 0, 1.0]), torch.tensor([-1.0, 0, self.width])  # a pixel beyond either edge
+        self.edges = [(edge.to(self.device) @ self.projection).unbind(1) for edge in (left, right)]
         self.cos, self.sin = self._column(np.cos(turns)), self._column(np.sin(turns))
         self.scores = torch.zeros((len(circles.radius), num_angles), device=self.device)
         self.visible = torch.zeros((len(circles.radius), num_angles), device=self.device)
@@ -154,8 +157,8 @@ class _Work:
         one, two = (self._to_places(theta, begin, end) for begin, end in arcs)
         two = self._without_shared(one, two)
         some = [_indices(count > 0) for _, count in (one, two)]
-        columns = [(match[k], point[k], first[k], count[k]) for k, (first, count) in zip(some, (one, two))]
-        return tuple(torch.cat(parts) for parts in zip(*columns))
+        columns = [(match[k], point[k], first[k], count[k], rho[k], theta[k]) for k, (first, count) in zip(some, (one, two))]
+        return self._before_the_image(*(torch.cat(parts) for parts in zip(*columns)))
 
     def _distance_arc(self, point: Tensor, rho: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
         """Smallest and largest angle from theta at which the distance is one that the point is visible from."""
@@ -164,6 +167,30 @@ class _Work:
         outer = torch.acos(((squared - self.far[point] - room) / twice - _ROUNDING).clamp(-1, 1))
         inner = torch.acos(((squared - self.near[point] + room) / twice + _ROUNDING).clamp(-1, 1))
         return inner, outer
+
+    def _before_the_image(
+        self, match: Tensor, point: Tensor, first: Tensor, count: Tensor, rho: Tensor, theta: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Arcs without what, at either of their ends, projects to the left or to the right of the image.
+
+        Seen from the angle psi from theta, a point of the circle lies a_f (R - rho cos psi) + a_l rho sin psi + a_u lift inside
+        of the plane through the camera and an edge of the image: it is outside around psi_0 = atan2(-a_l, a_f).
+        """
+        step = 2 * np.pi / self.num_angles
+        begin, length, lift = first * step - theta, (count - 1) * step, self.lift[point]
+        start, end = torch.zeros_like(begin), length
+        for ahead, aside, above in self.edges:
+            scale = torch.hypot(ahead, aside)
+            inside = (ahead * self.radius / scale)[match] + (above / scale)[match] * lift
+            half = torch.acos((inside / rho.clamp_min(1e-6) + _EDGE_ROOM).clamp(-1, 1))
+            left = torch.remainder(torch.atan2(-aside, ahead)[match] - half - begin, 2 * np.pi)
+            right = left + 2 * half
+            end = torch.where((left < length) & (right >= length), torch.minimum(end, left), end)
+            start = torch.maximum(start, right - 2 * np.pi)
+        skipped = torch.ceil(start / step - 0.01).int()
+        left_over = torch.floor(end / step + 0.01).int() - skipped + 1
+        some = _indices(left_over > 0)
+        return match[some], point[some], (first + skipped)[some] % self.num_angles, left_over[some]
 
     def _to_places(self, theta: Tensor, begin: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
         """First place and number of places of arcs from ``begin`` to ``end``, angles from theta."""
