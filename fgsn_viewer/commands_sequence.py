@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from core.errors import InputError
 from core.images import read_image
 from core.records import ImageData, LabelMap, Localization, Progress, Scene
 from core.steps import finish
@@ -65,10 +66,18 @@ def _drives(options: argparse.Namespace, scene: Scene, labelled: Labelled | None
     """
     from core.localizer.drive import localize_drive
     from core.localizer.frames import make_frames
+    from core.localizer.matching import require_matchable
     from core.localizer.pipeline import prepare
+    from core.localizer.query_features import extractor_for
     from core.localizer.retrieval import retriever_if_used
 
     config = localizer_config(options, options.method)
+    for query in scene.queries:
+        require_matchable(extractor_for(query, scene.map, config.features), scene.map)
+    if scene.map.visibility is None:
+        raise InputError(
+            f"{scene.root}: the map does not say from where its points were seen, which a drive goes by; build it anew"
+        )
     scene_map, statistics = (scene.map, None) if labelled is None else (labelled.scene_map, labelled.statistics)
     retriever = finish(retriever_if_used(scene_map, config.retrieval, options.seed), lambda step: progress(options, step))
     labels = None if labelled is None else partial(_labels, labelled)

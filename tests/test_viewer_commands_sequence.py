@@ -84,3 +84,8 @@ def test_the_table_of_recall_follows_in_plain_text(scene, capsys):
     text = capsys.readouterr().out
     assert "0.25 m, 2 deg" in text
     assert text.count("night/") == 5
+
+
+def test_a_drive_needs_descriptors_and_says_so(scene, capsys):
+    assert main(["localize", str(scene), "--method", "ssmc-drive"]) == 2
+    assert "the map has no descriptors" in capsys.readouterr().err

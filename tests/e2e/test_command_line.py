@@ -76,6 +76,20 @@ def test_a_world_is_written_and_localized(world, capsys):
     assert all(row["position_error_m"] < 0.25 and row["rotation_error_deg"] < 2 for row in overcast)
 
 
+@pytest.mark.parametrize("method", ["p3p-drive", "ssmc-drive"])
+def test_each_condition_is_localized_as_one_drive(method, world, capsys):
+    code, out, err = run(capsys, "localize", world, "--method", method, "--json")
+    rows = json_lines(out)
+    assert code == 0
+    assert [row["query"] for row in rows] == [
+        f"{c}/{k}.jpg" for c, k in zip(("overcast",) * 2 + ("night",) * 2, ("0008", "0009", "0000", "0001"))
+    ]
+    assert all(set(row) == RESULT_KEYS | {"position_std_m"} and row["method"] == method for row in rows)
+    assert all(row["position_error_m"] < 0.25 and row["position_std_m"] < 0.5 for row in rows[:2])
+    assert all((row["qvec"] is None) == (row["failure"] is not None) == (row["position_std_m"] is None) for row in rows)
+    assert "overcast: odometry: 1 steps simulated" in err
+
+
 @pytest.fixture
 def damaged(world, tmp_path) -> Path:
     """The scene with one query missing, one cut off and one of another size."""
@@ -104,6 +118,15 @@ def test_queries_that_cannot_be_used_are_answered_and_the_others_go_on(damaged, 
     assert code == 0
     assert "no such image" in out
     assert [line.split() for line in out.splitlines()][-3][:3] == ["overcast", "2", "2"]  # queries, no pose
+
+
+def test_a_drive_goes_on_past_images_that_cannot_be_used(damaged, capsys):
+    code, out, _ = run(capsys, "localize", damaged, "--method", "p3p-drive", "--json", "--quiet", "--odometry", "none")
+    rows = {row["query"]: row for row in json_lines(out)}
+    assert code == 0
+    assert "no such image" in rows["overcast/0008.jpg"]["failure"]
+    assert "cut off" in rows["overcast/0009.jpg"]["failure"]
+    assert rows["night/0001.jpg"]["num_keypoints"] > 0
 
 
 def test_one_query_that_cannot_be_used_is_bad_input(damaged, capsys):
