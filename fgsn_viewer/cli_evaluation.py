@@ -6,11 +6,12 @@ from pathlib import Path
 
 from fgsn_viewer.cli_settings import add_localizer_settings
 from fgsn_viewer.cli_values import non_negative_float, positive_int, seed_number
+from fgsn_viewer.methods import STYLES
 
 MODULE = "commands_evaluation"
 ODOMETRY_HELP = (
-    "pfsl: how the camera moved between queries: a file of measured odometry; simulated: the true motion with noise; none; "
-    "auto: the scene's own file, else simulated (default: %(default)s)"
+    "pfsl and drives: how the camera moved between queries: a file of measured odometry; simulated: the true motion with "
+    "noise; none; auto: the scene's own file, else simulated (default: %(default)s)"
 )
 
 
@@ -19,9 +20,7 @@ def add_evaluation_commands(command) -> None:
         "evaluate", "recall of methods and networks over scenes: tables, curves, poses; goes on where it was stopped", MODULE
     )
     evaluate.add_argument("scenes", nargs="+", type=Path, metavar="SCENE", help="scenes with a map and queries")
-    evaluate.add_argument(
-        "--methods", nargs="+", default=["p3p"], metavar="M", help="p3p ssmc ssmc-soft gsmc gsmc-soft pfsl (default: p3p)"
-    )
+    evaluate.add_argument("--methods", nargs="+", default=["p3p"], metavar="M", help=f"{' '.join(STYLES)} (default: p3p)")
     evaluate.add_argument("--weights", nargs="+", default=[], metavar="W", help="networks: shipped names or files")
     evaluate.add_argument("--conditions", nargs="+", default=[], metavar="C", help="only queries of these conditions")
     evaluate.add_argument("--odometry", default="auto", metavar="WHAT", help=ODOMETRY_HELP)
@@ -30,7 +29,7 @@ def add_evaluation_commands(command) -> None:
         type=non_negative_float,
         default=0.0,
         metavar="M",
-        help="pfsl: tell the first query's true position with this error, as GPS would; 0: do not tell (default: 0)",
+        help="pfsl and drives: tell the first query's true position with this error, as GPS would; 0: do not tell (default: 0)",
     )
     evaluate.add_argument("--out", type=Path, required=True, metavar="DIR", help="results, and what is needed to go on")
     evaluate.add_argument("--workers", type=positive_int, default=1, metavar="N", help="processes on this machine")

@@ -168,9 +168,9 @@ class Localizing:
             yield Progress(f"{steps[-1].message} ({len(steps)} of {len(queries)})", len(steps) / len(queries))
             yield Found("answer", self._kept_step(scene, way, steps[-1]))
             yield Found("track", self._kept_track(scene, way, condition, steps))
-        later = tuple(replace(step, localization=known) for step, known in zip(steps, result.localizations, strict=True))
+        later = tuple(_in_hindsight(step, known) for step, known in zip(steps, result.localizations, strict=True))
         for before, now in zip(steps, later):
-            if before.localization is not now.localization:
+            if before is not now:
                 yield Found("answer", self._kept_step(scene, way, now))
         yield Found("track", self._kept_track(scene, way, condition, later))
 
@@ -263,6 +263,13 @@ class Localizing:
     ) -> Answered:
         row = self.pipelines.query_row(scene, localization, way.labels, seconds, refused)
         return Answered(way, localization, row, outcome_of(localization))
+
+
+def _in_hindsight(step: Any, known: Localization) -> Any:
+    """The step with what is known in the end; the same where that is nothing new."""
+    if known is step.localization:
+        return step
+    return replace(step, localization=known, lost=known.result.failure is not None)
 
 
 def _center(pose: Rigid3d | None) -> Array:

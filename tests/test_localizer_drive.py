@@ -137,6 +137,13 @@ def test_a_map_that_does_not_know_from_where_its_points_were_seen_is_refused(str
         next(localize_drive([], replace(street[0], visibility=None), None, SSMC, None, 0))
 
 
+def test_a_map_without_labels_is_refused_where_they_are_needed(street):
+    bare = replace(street[0], labels=None)
+    with pytest.raises(InputError, match="the map has no labels, which 'ssmc-drive' goes by"):
+        next(localize_drive([], bare, None, SSMC, None, 0))
+    assert finish(localize_drive([], bare, None, P3P, None, 0)).localizations == ()
+
+
 def test_a_long_drive_is_settled_part_by_part(street):
     short = replace(SSMC, drive=DriveConfig(window=4))
     steps, result, photographer = followed(street, (60, 6, 60, 6, 6, 60, 6, 60, 60, 6), short)

@@ -219,6 +219,7 @@ def test_a_drive_gives_every_query_an_answer_with_matches_and_a_better_one_at_it
     bench.run("query")
     assert bench.state.outcomes["snow/0001.png"].word != "failed"
     assert [step.localization.result.failure for step in bench.state.track.steps] == [None, None]
+    assert not any(step.lost for step in bench.state.track.steps)
     assert len(bench.state.localization.matches)
     bench.controller.select_query("snow/0001.png")
     bench.wait()

@@ -17,6 +17,7 @@ SEQUENCE = "pfsl"  # as core.localizer.sequence calls itself, which needs torch
 DRIVES = ("p3p-drive", "ssmc-drive")  # as core.localizer.drive does
 FEW_KEYPOINTS = 100
 FEW_MAP_POINTS = 50
+_NO_MATCH = "none of {0.num_matches} matches points"
 SMALL_IMAGE_SHARE = 0.05
 ONE_DEPTH = 1.15  # 95th over 5th percentile of the inliers' depths
 LOOSE = 0.01  # standard deviation of the position over the median depth of the inliers
@@ -224,9 +225,8 @@ def _failed(facts: Facts) -> tuple[str, str, str]:
     if facts.failure and facts.failure.startswith("degenerate"):
         return "degenerate", facts.failure, "use an image with more structure around the agreeing points"
     if facts.num_right is not None and facts.num_right < facts.min_inliers:
-        cause = (
-            f"of {facts.num_matches} matches only {facts.num_right} point at the right place: descriptors do not hold{season}"
-        )
+        few = f"of {facts.num_matches} matches only {facts.num_right} point" if facts.num_right else _NO_MATCH.format(facts)
+        cause = f"{few} at the right place: descriptors do not hold{season}"
         return "wrong matches", cause, "choose matches by their labels, or add reference images from this condition"
     if facts.num_kept is not None and facts.num_kept < facts.min_inliers:
         cause = f"labels leave only {facts.num_kept} of {facts.num_matches} matches"
@@ -291,10 +291,11 @@ def _driven(facts: Facts) -> tuple[str, str, str]:
         if start in ("ambiguous", "not settled"):
             return "unsettled", facts.failure, "drive on: more images tell places apart; or give a position at the start"
         if start == "no track":
-            verdict, cause, remedy = _failed(facts)
-            return verdict, f"{cause}; nor do the images around it show a place", remedy
+            verdict, cause, _ = _failed(facts)
+            around = "add reference images from this condition, or drive on until an image shows a place"
+            return verdict, f"{cause}; nor do the images around it show a place", around
         return "no labels", facts.failure, "give the image and its camera, and name a network for its labels"
-    verdict, cause, remedy = _posed(facts)
+    verdict, cause, _ = _posed(facts)
     if verdict == "wrong pose":
         return verdict, cause, "ask for more evidence of a drive, or give a position at the start"
     if facts.label_evidence is not None and facts.label_evidence <= 0:
@@ -302,7 +303,8 @@ def _driven(facts: Facts) -> tuple[str, str, str]:
     if (facts.guided_evidence or 0.0) < RansacConfig().min_guided:
         shown = f"this one shows {facts.num_guided or 'none'} of the map's points there, too few to be localized alone"
         return "localized", f"localized by odometry and the images around it; {shown}", ""
-    return "localized", f"localized: {cause.removeprefix('localized: ').split(', but')[0]}, as do the images around it", ""
+    shown = cause.removeprefix("localized: ").split(", but")[0]
+    return "localized", f"localized: {shown}, and the images around it agree", ""
 
 
 def _weaknesses(facts: Facts) -> list[str]:

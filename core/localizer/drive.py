@@ -24,7 +24,15 @@ from core.localizer.drive_adjustment import adjusted
 from core.localizer.guided import GuidedMatcher
 from core.localizer.motion import MotionConfig, odometry_deviations, unknown_step
 from core.localizer.particle_filter import particle_set
-from core.localizer.pipeline import LocalizerConfig, Prepared, every_setting, pose_candidates, rank_references, weigh
+from core.localizer.pipeline import (
+    NEED_LABELS,
+    LocalizerConfig,
+    Prepared,
+    every_setting,
+    pose_candidates,
+    rank_references,
+    weigh,
+)
 from core.localizer.pose_gaussian import PoseGaussian
 from core.localizer.ransac import candidate_poses, reprojection_errors
 from core.localizer.tracks import Look, Moment, Track, begun, best_apart, led, log_shares, poses_apart, share_at
@@ -50,7 +58,8 @@ def localize_drive(
 
     ``config.method`` is one of ``METHODS``. ``prepare`` finds a query's keypoints and matches; a frame for which it raises
     InputError or OSError, or that has no labels where these are needed, is one without an image: it gets no pose, and
-    odometry leads past it. Raises InputError for a map that does not know from where its points were seen.
+    odometry leads past it. Raises InputError for a map that does not know from where its points were seen, or that has no
+    labels where these are needed.
     """
     drive = Drive(scene_map, prepare, config, statistics, seed)
     total = len(frames) if isinstance(frames, Sized) else None
@@ -84,6 +93,8 @@ class Drive:
             raise InputError(
                 "the map does not say from where its points were seen, which leads a drive; build it anew with `map`"
             )
+        if scene_map.labels is None and METHODS[config.method] in NEED_LABELS:
+            raise InputError(f"the map has no labels, which {config.method!r} goes by; add them with `label`")
         self._map, self._prepare, self._statistics, self._seed = scene_map, prepare, statistics, seed
         self._method, self._config = config.method, replace(config, method=METHODS[config.method])
         self._tracks: list[Track] = []
