@@ -112,6 +112,9 @@ class ParticleStep:
     ``particles`` is None before there is anything to start from; ``cloud`` is the particles' dominant mode, also where
     they are ``lost``. ``evidence``: mean log-likelihood ratio of the visible points at that mode, and ``chance`` what
     the best of random poses on the map reach, both None without an image. ``localization`` is the frame's answer.
+
+    Of a drive that is followed by matches too, the particles are its tracks, ``evidence`` is that of the best one by all
+    guided matches so far, and ``chance`` what is asked of it.
     """
 
     index: int
