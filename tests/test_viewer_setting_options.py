@@ -49,6 +49,9 @@ def test_every_option_reaches_its_setting(command):
         "--guided-rounds": 3,
         "--min-evidence": 44.0,
         "--min-guided": 33.0,
+        "--drive-window": 9,
+        "--drive-evidence": 12.5,
+        "--causal": True,
     }
     assert given.keys() == LOCALIZER.keys()
     words = [[option] if value is True else [option, str(value)] for option, value in given.items()]

@@ -69,9 +69,9 @@ class AbsolutePose:
 
     def _errors(self, models: Array) -> Array:
         """Squared errors (B, M) f32 in units of the largest one allowed, cut at 1 (behind the camera: 1)."""
-        x, y, z = np.clip(models, -_FAR, _FAR).astype(np.float32).transpose(1, 0, 2)
-        error = np.hstack([x, z]) @ self._along_x
-        other = np.hstack([y, z]) @ self._along_y
+        x, y, z = np.minimum(np.maximum(models, -_FAR), _FAR).astype(np.float32).transpose(1, 0, 2)
+        error = np.concatenate([x, z], axis=1) @ self._along_x
+        other = np.concatenate([y, z], axis=1) @ self._along_y
         depth = z @ self._depth
         error *= error
         other *= other
