@@ -17,7 +17,6 @@ SEQUENCE = "pfsl"  # as core.localizer.sequence calls itself, which needs torch
 DRIVES = ("p3p-drive", "ssmc-drive")  # as core.localizer.drive does
 FEW_KEYPOINTS = 100
 FEW_MAP_POINTS = 50
-_NO_MATCH = "none of {0.num_matches} matches points"
 SMALL_IMAGE_SHARE = 0.05
 ONE_DEPTH = 1.15  # 95th over 5th percentile of the inliers' depths
 LOOSE = 0.01  # standard deviation of the position over the median depth of the inliers
@@ -225,8 +224,8 @@ def _failed(facts: Facts) -> tuple[str, str, str]:
     if facts.failure and facts.failure.startswith("degenerate"):
         return "degenerate", facts.failure, "use an image with more structure around the agreeing points"
     if facts.num_right is not None and facts.num_right < facts.min_inliers:
-        few = f"of {facts.num_matches} matches only {facts.num_right} point" if facts.num_right else _NO_MATCH.format(facts)
-        cause = f"{few} at the right place: descriptors do not hold{season}"
+        few = f"only {facts.num_right} point" if facts.num_right else "none points"
+        cause = f"of {facts.num_matches} matches {few} at the right place: descriptors do not hold{season}"
         return "wrong matches", cause, "choose matches by their labels, or add reference images from this condition"
     if facts.num_kept is not None and facts.num_kept < facts.min_inliers:
         cause = f"labels leave only {facts.num_kept} of {facts.num_matches} matches"
@@ -301,10 +300,10 @@ def _driven(facts: Facts) -> tuple[str, str, str]:
     if facts.label_evidence is not None and facts.label_evidence <= 0:
         return "weak", f"{cause}; odometry holds it against its labels", "treat the pose with care"
     if (facts.guided_evidence or 0.0) < RansacConfig().min_guided:
-        shown = f"this one shows {facts.num_guided or 'none'} of the map's points there, too few to be localized alone"
-        return "localized", f"localized by odometry and the images around it; {shown}", ""
-    shown = cause.removeprefix("localized: ").split(", but")[0]
-    return "localized", f"localized: {shown}, and the images around it agree", ""
+        own = f"{facts.num_guided or 'no'} guided matches"
+        return "localized", f"localized by odometry and the images around it: {own} of its own are too few", ""
+    agree = f"{facts.num_inliers} matches and {facts.num_guided} guided ones agree"
+    return "localized", f"localized: {agree}, as do the images around it", ""
 
 
 def _weaknesses(facts: Facts) -> list[str]:

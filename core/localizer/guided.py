@@ -101,8 +101,10 @@ class GuidedMatcher:
                 return pose, before
             new = self._fitted(new, found, sigma, known)
         after = self.pairs(new, ids, _JUDGED_PX, usual)
-        better = after.evidence - _off(new, known) > before.evidence - _off(pose, known)
-        return (new, after) if better else (pose, before)
+        gain = after.evidence - before.evidence
+        if known is not None:
+            gain -= known.cost(new) - known.cost(pose)
+        return (new, after) if gain > 0 else (pose, before)
 
     def judged(self, pose: Rigid3d) -> GuidedPairs:
         """The pairs of a pose that is done."""
@@ -239,8 +241,3 @@ class GuidedMatcher:
     def _per_px(self, sigma_px: float) -> float:
         """The weight of a squared error at depth 1 where keypoints err by ``sigma_px``."""
         return float(self._camera.K[0, 0] * self._camera.K[1, 1]) / (sigma_px * self._unit_px) ** 2
-
-
-def _off(pose: Rigid3d, known: PoseGaussian | None) -> float:
-    """What a pose costs by what is known of it: the Gaussian's negative logarithm."""
-    return 0.0 if known is None else 0.5 * known.distance(pose) ** 2

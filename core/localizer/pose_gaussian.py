@@ -44,6 +44,10 @@ class PoseGaussian:
         offset = self.offset(pose)
         return float(np.sqrt(offset @ self.information @ offset))
 
+    def cost(self, pose: Rigid3d) -> float:
+        """What a pose costs by what is known of it: the Gaussian's negative logarithm, 0 at the mean."""
+        return 0.5 * self.distance(pose) ** 2
+
     def moved(self, step: Rigid3d, deviations: tuple[float, float]) -> PoseGaussian:
         """After a step (cam_now_from_cam_before) of which position (m) and rotation (rad) err by ``deviations``."""
         carried = adjoint(step)

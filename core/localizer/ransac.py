@@ -95,12 +95,9 @@ def estimate_pose(
     are results with a ``failure``.
     """
     points3D = scene_map.points3D[matches.point_ids]
-    usable = _usable(matches, points3D, keep)
-    weights = _drawing_weights(weights, usable)
-    num_drawn = _num_drawn(usable, weights)
+    usable, weights, counts, num_drawn = _drawn(matches, points3D, camera, config, keep, weights, probabilities)
     if num_drawn < MIN_SAMPLE:
         return _failure(_too_few(num_drawn, len(matches), kept), matches, config, seed, method)
-    counts = _counts(weights, probabilities, camera, config)
     poses, info = _search(matches, points3D, usable, weights, counts, judge, camera, config, seed)
     pose = poses[0] if poses else None
     if pose is not None and camera.model not in _POSELIB_MODELS:
@@ -140,11 +137,9 @@ def candidate_poses(
     Where all matches are alike, PoseLib's search tells its best alone.
     """
     points3D = scene_map.points3D[matches.point_ids]
-    usable = _usable(matches, points3D, keep)
-    weights = _drawing_weights(weights, usable)
-    if _num_drawn(usable, weights) < MIN_SAMPLE:
+    usable, weights, counts, num_drawn = _drawn(matches, points3D, camera, config, keep, weights, probabilities)
+    if num_drawn < MIN_SAMPLE:
         return []
-    counts = _counts(weights, probabilities, camera, config)
     return _search(matches, points3D, usable, weights, counts, judge, camera, config, seed)[0]
 
 
@@ -201,17 +196,22 @@ def _agreed(counts: Array, errors_px: Array, inliers: Array, point_ids: Array, c
     return float(best.sum())
 
 
-def _usable(matches: Matches2D3D, points3D: Array, keep: Array | None) -> Array:
+def _drawn(
+    matches: Matches2D3D,
+    points3D: Array,
+    camera: Camera,
+    config: RansacConfig,
+    keep: Array | None,
+    weights: Array | None,
+    probabilities: Array | None,
+) -> tuple[Array, Array | None, Array | None, int]:
+    """What may be drawn: usable matches (M,) bool, their weights, what each counts (None: all alike), how many are drawn."""
     usable = np.isfinite(matches.points2D).all(axis=1) & np.isfinite(points3D).all(axis=1)
-    return usable if keep is None else usable & keep
-
-
-def _num_drawn(usable: Array, weights: Array | None) -> int:
-    return int((usable if weights is None else usable & (weights > 0)).sum())
-
-
-def _counts(weights: Array | None, probabilities: Array | None, camera: Camera, config: RansacConfig) -> Array | None:
-    return None if weights is None or probabilities is None else evidence(probabilities, camera, config.max_error_px)
+    if keep is not None:
+        usable &= keep
+    weights = _drawing_weights(weights, usable)
+    counts = None if weights is None or probabilities is None else evidence(probabilities, camera, config.max_error_px)
+    return usable, weights, counts, int((usable if weights is None else usable & (weights > 0)).sum())
 
 
 def _drawing_weights(weights: Array | None, usable: Array) -> Array | None:

@@ -6,9 +6,9 @@ back through those before, so that all tracks explain the same images and their 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from core.records import Consistency
     from core.sequences import Frame
 
+T = TypeVar("T")
 _NEAR_M, _NEAR_DEG = 0.3, 2.5
 """Guided matches lead poses nearer than this to the same one."""
 _PLACE_M, _PLACE_DEG = 1.0, 10.0
@@ -154,7 +155,7 @@ def _seen(known: PoseGaussian, look: Look) -> Moment:
         others += look.found_near(known)
     starts = [known.cam_from_world, *(pose for pose in others if known.distance(pose) < _REACH)]
     fitted = [look.guided.refined(start, known) for start in starts]
-    told = [look.evidence(pose, pairs) - 0.5 * known.distance(pose) ** 2 for pose, pairs in fitted]
+    told = [look.evidence(pose, pairs) - known.cost(pose) for pose, pairs in fitted]
     best = int(np.argmax(told))
     pose, pairs = fitted[best]
     return Moment(known.seen(pose, look.guided.measured(pose, pairs)[0]), told[best], pairs)
@@ -162,11 +163,7 @@ def _seen(known: PoseGaussian, look: Look) -> Moment:
 
 def best_apart(tracks: Sequence[Track], count: int) -> list[Track]:
     """The ``count`` tracks of most evidence, each at a place of its own, from the best on."""
-    kept: list[Track] = []
-    for track in sorted(tracks, key=lambda each: -each.evidence):
-        if not any(near(other.now.pose, track.now.pose) for other in kept):
-            kept.append(track)
-    return kept[:count]
+    return _apart(sorted(tracks, key=lambda each: -each.evidence), lambda track: track.now.pose, count)
 
 
 def log_shares(tracks: Sequence[Track]) -> Array:
@@ -190,8 +187,12 @@ def near(a: Rigid3d, b: Rigid3d, metres: float = _NEAR_M, degrees: float = _NEAR
 
 def poses_apart(poses: Sequence[Rigid3d], count: int) -> tuple[Rigid3d, ...]:
     """The first ``count`` poses that are at places of their own."""
-    kept: list[Rigid3d] = []
-    for pose in poses:
-        if len(kept) < count and not any(near(other, pose) for other in kept):
-            kept.append(pose)
-    return tuple(kept)
+    return tuple(_apart(poses, lambda pose: pose, count))
+
+
+def _apart(ranked: Iterable[T], pose_of: Callable[[T], Rigid3d], count: int) -> list[T]:
+    kept: list[T] = []
+    for each in ranked:
+        if len(kept) < count and not any(near(pose_of(other), pose_of(each)) for other in kept):
+            kept.append(each)
+    return kept
