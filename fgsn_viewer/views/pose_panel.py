@@ -63,7 +63,7 @@ class PosePanel(QWidget):
         self._verdict.setIndent(0)
         self._verdict.setWordWrap(True)
         self._verdict.setAlignment(Qt.AlignmentFlag.AlignTop)
-        self._verdict.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+        self._verdict.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred)
         self._evidence = QPushButton("Show the evidence", objectName="link")
         self._evidence.setToolTip("The Autopsy tab: the numbers behind this result, and what would help")
         self._evidence.clicked.connect(self.evidence_requested)
