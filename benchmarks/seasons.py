@@ -38,6 +38,7 @@ from benchmarks.seasons_table import (
     UNGUIDED,
     WEIGHTED,
     Study,
+    checks_text,
     seasons_text,
 )
 from core.evaluation.job import Job, Labelling, Variant
@@ -58,7 +59,7 @@ from fgsn_viewer.cli_values import non_negative_float, parse_size, positive_floa
 from fgsn_viewer.commands_evaluation import labelling_of, write_evaluation
 
 LABEL_METHODS = ("ssmc", "ssmc-soft", "gsmc", "gsmc-soft", "pfsl")
-LINES = ("claim", "stages", "all")
+LINES = ("claim", "stages", "all", "checks")
 GRAVITY_ERRORS_DEG, HEIGHT_ERRORS_M = (0.0, 1.0, 2.0, 5.0), (0.0, 0.3, 1.0)
 HARDNESS = (0.6, 0.8, 1.0, 1.2)
 """Times the difficulty of each kind: what --study-difficulty tries on the tuning worlds, to choose how hard it shall be."""
@@ -75,9 +76,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(finish(study_difficulty(plan), show))
         return 0
     labellings = tuple(labelling_of(weights) for weights in options.weights)
-    study = finish(run(plan, labellings), show)
+    do, text = (check, checks_text) if plan.lines == "checks" else (run, seasons_text)
+    study = finish(do(plan, labellings), show)
     command = " ".join(["python3 dev.py bench-seasons", *(sys.argv[1:] if arguments is None else arguments)])
-    write_text(options.out, seasons_text(study, command, machine()))
+    write_text(options.out, text(study, command, machine()))
     print(f"\n{options.out} and {options.work / 'test' / 'report.html'}")
     return 0
 
@@ -107,7 +109,8 @@ def parser() -> argparse.ArgumentParser:
         "--lines",
         default=LINES[0],
         choices=LINES,
-        help="the claim's methods alone, what each stage of soft labels adds too, or every study beside it",
+        help="the claim's methods alone, what each stage of soft labels adds too, every study beside it, or only the checks: "
+        "other libraries on the same matches, and how well GSMC must know gravity and height",
     )
     made.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS)
     made.add_argument("--conditions", nargs="+", default=list(CONDITIONS), choices=CONDITIONS)
@@ -170,11 +173,9 @@ def run(plan: Plan, labellings: tuple[Labelling, ...]) -> Generator[Progress, No
     """Do all stages; return everything that the text needs."""
     started = time.perf_counter()
     tuning_paths = yield from _districts(plan, plan.tuning)
-    names = [labelling.name for labelling in labellings]
-    tuning_job = job(plan, tuning_paths, tuning.variants(plan.quick, names), labellings)
-    tried = yield from evaluate(tuning_job, plan.work / "tuning", plan.workers)
-    rankings = {f"ssmc {name}".strip() if name else "p3p": tuning.ranked(tried.rows, plan.quick, name) for name in ("", *names)}
+    tried, rankings = yield from _tune(plan, tuning_paths, labellings)
     plain, *best = (ranking[0].setting.config() for ranking in rankings.values())
+    names = [labelling.name for labelling in labellings]
     semantic = dict(zip(names, best))
     fitted = yield from fit(plan, tuning_paths, semantic, labellings)
     drawn = yield from tune_drawn(plan, tuning_paths, fitted, labellings)
@@ -189,14 +190,46 @@ def run(plan: Plan, labellings: tuple[Labelling, ...]) -> Generator[Progress, No
     test_job = job(plan, test_paths, methods + beside, labellings)
     found = yield from evaluate(test_job, plan.work / "test", plan.workers)
     yield from write_evaluation(plan.work / "test", found, test_job)
-    studied = () if plan.lines != "all" else (yield from _sensitivity(plan, test_paths, methods, semantic, labellings))
+    studied = () if plan.lines != "all" else (yield from _sensitivity(plan, test_paths, methods, labellings))
     real, notes = yield from _photographs(plan, methods, labellings)
+    return _study(plan, labellings, started, rankings, found, studied, fitted, real, notes)
+
+
+def check(plan: Plan, labellings: tuple[Labelling, ...]) -> Generator[Progress, None, Study]:
+    """Only what stands beside the claim: other libraries on plain P3P's matches, and what GSMC must know, beside SSMC."""
+    started = time.perf_counter()
+    labellings = (fine(labellings),)
+    tuning_paths = yield from _districts(plan, plan.tuning)
+    _, rankings = yield from _tune(plan, tuning_paths, labellings)
+    plain, semantic = (ranking[0].setting.config() for ranking in rankings.values())
+    name = labellings[0].name
+    gsmc = Variant("gsmc", replace(few_matches(semantic), method="gsmc"), name)
+    methods = (Variant("p3p", plain), Variant("ssmc", semantic, name), gsmc)
+    test_paths = yield from _districts(plan, plan.test)
+    test_job = job(plan, test_paths, methods + outside_variants(plain), labellings)
+    found = yield from evaluate(test_job, plan.work / "test", plan.workers)
+    yield from write_evaluation(plan.work / "test", found, test_job)
+    studied = yield from _sensitivity(plan, test_paths, methods, labellings)
+    return _study(plan, labellings, started, rankings, found, studied)
+
+
+def _study(
+    plan: Plan,
+    labellings: Sequence[Labelling],
+    started: float,
+    rankings: Mapping[str, Sequence[tuning.Tried]],
+    found: Evaluation,
+    studied: Sequence[QueryRow],
+    fitted: Fitted | None = None,
+    real_rows: Sequence[QueryRow] = (),
+    real_notes: Sequence[str] = (),
+) -> Study:
     return Study(
         rankings=rankings,
         rows=found.rows,
         studied=studied,
-        real_rows=real,
-        real_notes=notes,
+        real_rows=real_rows,
+        real_notes=real_notes,
         num_labels={labelling.name: labelling.num_labels for labelling in labellings},
         fitted=fitted,
         difficulty=plan.test.difficulty_text,
@@ -206,6 +239,17 @@ def run(plan: Plan, labellings: tuple[Labelling, ...]) -> Generator[Progress, No
         notes=(*found.notes, *_without_statistics(labellings)),
         seconds=time.perf_counter() - started,
     )
+
+
+def _tune(
+    plan: Plan, scenes: tuple[Path, ...], labellings: Sequence[Labelling]
+) -> Generator[Progress, None, tuple[Evaluation, dict[str, list[tuning.Tried]]]]:
+    """Try all settings of plain P3P and of SSMC with each network; what was found, and the rankings, plain P3P's first."""
+    names = [labelling.name for labelling in labellings]
+    tuning_job = job(plan, scenes, tuning.variants(plan.quick, names), tuple(labellings))
+    tried = yield from evaluate(tuning_job, plan.work / "tuning", plan.workers)
+    ranked = {f"ssmc {name}".strip() if name else "p3p": tuning.ranked(tried.rows, plan.quick, name) for name in ("", *names)}
+    return tried, ranked
 
 
 def _districts(plan: Plan, scenes: SceneSet) -> Generator[Progress, None, tuple[Path, ...]]:
@@ -251,17 +295,13 @@ def fine(labellings: Sequence[Labelling]) -> Labelling:
 
 
 def _sensitivity(
-    plan: Plan,
-    scenes: tuple[Path, ...],
-    methods: tuple[Variant, ...],
-    semantic: Mapping[str, LocalizerConfig],
-    labellings: tuple[Labelling, ...],
+    plan: Plan, scenes: tuple[Path, ...], methods: tuple[Variant, ...], labellings: tuple[Labelling, ...]
 ) -> Generator[Progress, None, tuple[QueryRow, ...]]:
     """GSMC with oracles of stated errors, beside GSMC as it is: every third changed condition of the first worlds."""
-    studied = sensitivity_variants(semantic[fine(labellings).name], fine(labellings))
-    estimated = tuple(variant for variant in methods if (variant.name, variant.labels) == ("gsmc", fine(labellings).name))
+    estimated = next(one for one in methods if (one.name, one.labels) == ("gsmc", fine(labellings).name))
+    studied = sensitivity_variants(estimated)
     first = scenes[:: plan.test.count]
-    variants = estimated + (studied[3:4] if plan.quick else studied)
+    variants = (estimated, *(studied[3:4] if plan.quick else studied))
     changed = [condition for condition in plan.test.conditions if condition != REFERENCE_CONDITION]
     own = replace(job(plan, first, variants, labellings), conditions=() if plan.quick else tuple(changed[::3]))
     return (yield from evaluate(own, plan.work / "test", plan.workers)).rows
@@ -378,14 +418,14 @@ def few_matches(config: LocalizerConfig) -> LocalizerConfig:
     return replace(config, matching=replace(config.matching, ratio=min(config.matching.ratio, GSMC_RATIO)))
 
 
-def sensitivity_variants(config: LocalizerConfig, labelling: Labelling) -> tuple[Variant, ...]:
+def sensitivity_variants(gsmc: Variant) -> tuple[Variant, ...]:
     """GSMC with the true gravity and height made wrong by stated errors, one at a time."""
     errors = [(deg, 0.0) for deg in GRAVITY_ERRORS_DEG] + [(0.0, metres) for metres in HEIGHT_ERRORS_M if metres]
     made = []
     for deg, metres in errors:
         prior = PriorConfig(source="oracle", gravity_noise_deg=deg, height_noise_m=metres)
         name = f"gsmc, oracle +- {deg:g} deg, {metres:g} m"
-        made.append(Variant(name, replace(few_matches(config), method="gsmc", prior=prior), labelling.name))
+        made.append(replace(gsmc, name=name, config=replace(gsmc.config, prior=prior)))
     return tuple(made)
 
 

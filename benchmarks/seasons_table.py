@@ -32,7 +32,9 @@ _SENSITIVITY = "gsmc, oracle"
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Study:
-    """Everything that the benchmark found. ``num_labels`` of the networks by name, coarse first."""
+    """Everything that the benchmark found. ``num_labels`` of the networks by name, coarse first; ``fitted``: None where no soft
+    labels were used.
+    """
 
     rankings: Mapping[str, Sequence[Tried]]
     rows: Sequence[QueryRow]
@@ -40,7 +42,7 @@ class Study:
     real_rows: Sequence[QueryRow]
     real_notes: Sequence[str]
     num_labels: Mapping[str, int]
-    fitted: Fitted
+    fitted: Fitted | None
     difficulty: str
     seeds: Mapping[str, str]
     conditions: Sequence[str]
@@ -67,8 +69,25 @@ def seasons_text(study: Study, command: str, machine: str) -> str:
         "Other libraries on the same matches": _outside(rows, changed),
         "Photographs": _photographs(study),
     }
-    head = ["# Localization across seasons: what labels add", _setup(study, command, machine)]
-    return "\n\n".join([*head, *(f"## {title}\n\n{text}" for title, text in sections.items() if text)]) + "\n"
+    return _text("Localization across seasons: what labels add", study, command, machine, sections)
+
+
+def checks_text(study: Study, command: str, machine: str) -> str:
+    """The text of the checks alone, in Markdown."""
+    rows = [row for row in study.rows if row.has_truth]
+    changed = [row for row in rows_by_kind(rows) if row.condition == CHANGED]
+    sections = {
+        "Tuned first": _tuning(study),
+        "Other libraries on the same matches": _outside(rows, changed),
+        "What gravity and height must be worth": _sensitivity([row for row in study.studied if row.has_truth]),
+        "The lines they are compared with": f"{_main(changed, study.num_labels)}\n\n{_claims(rows, study.num_labels)}",
+    }
+    return _text("Localization across seasons: checks beside the claim", study, command, machine, sections)
+
+
+def _text(title: str, study: Study, command: str, machine: str, sections: Mapping[str, str]) -> str:
+    parts = [f"## {name}\n\n{text}" for name, text in sections.items() if text]
+    return "\n\n".join([f"# {title}", _setup(study, command, machine), *parts]) + "\n"
 
 
 def _setup(study: Study, command: str, machine: str) -> str:
@@ -108,6 +127,8 @@ def _tuning_table(name: str, ranking: Sequence[Tried]) -> str:
 
 def _fitted(study: Study) -> str:
     """What the soft labels were fitted to, and what came out."""
+    if study.fitted is None:
+        return ""
     body = []
     for name, fit in study.fitted.fits.items():
         config, counts = fit.config, f"{fit.num_matches} of {fit.num_queries} queries, {100 * fit.share_right:.0f} % right"
@@ -324,17 +345,17 @@ def _sensitivity(rows: Sequence[QueryRow]) -> str:
     body = []
     for line in [estimated, *lines]:
         own = [row for row in changed if row.line == line]
-        found = paired([row for row in rows if row.changed], estimated, line)
-        body.append(
-            [line, *(_three(row.recall) for row in own), "" if line == estimated or found is None else f"{found.gain:+.1f}"]
-        )
+        found = None if line == estimated else paired([row for row in rows if row.changed], estimated, line)
+        beside = [""] * 5 if found is None else _gain(found)[1:]
+        body.append([line, *(_three(row.recall) for row in own), *beside])
     kinds = list(dict.fromkeys(row.kind for row in changed))
     words = (
         f"On {len({(row.scene, row.query) for row in rows})} of the queries. "
         "GSMC takes gravity and height from the mapping cameras (first line). The oracle reads the truth, made wrong by normal "
-        "errors of the stated deviations; the last column is the gain over the first line at (0.5 m, 5°)."
+        "errors of the stated deviations; the gain is over the first line at (0.5 m, 5°), on the same queries."
     )
-    return f"{words}\n\n{_table(['gravity and height', *kinds, 'gain'], body)}"
+    header = ["gravity and height", *kinds, "gain", "95 % interval", "won", "lost", "p"]
+    return f"{words}\n\n{_table(header, body)}"
 
 
 def _outside(rows: Sequence[QueryRow], changed: Sequence[TableRow]) -> str:

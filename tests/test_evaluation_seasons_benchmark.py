@@ -287,6 +287,28 @@ def test_a_quick_run_writes_the_whole_text(toy_worlds, capsys):
     assert "| pfsl | a-100 |" not in text
 
 
+def test_the_checks_alone_need_no_soft_labels(toy_worlds, capsys):
+    out = toy_worlds / "checks.md"
+    arguments = ["--work", str(toy_worlds / "work"), "--out", str(out), "--quick", "--lines", "checks", "--kinds", "urban"]
+    assert seasons.main([*arguments, "--weights", "a-19", "a-100"]) == 0
+    text = out.read_text(encoding="utf-8")
+    assert [line for line in text.splitlines() if line.startswith("## ")] == [
+        "## Tuned first",
+        "## Other libraries on the same matches",
+        "## What gravity and height must be worth",
+        "## The lines they are compared with",
+    ]
+    assert "| PoseLib | " in text
+    assert "| pycolmap | " in text
+    assert "| gsmc a-100 | " in text, "the fine network's"
+    (oracle,) = [line for line in text.splitlines() if line.startswith("| gsmc, oracle +- 5 deg, 0 m a-100 |")]
+    gain, _, won, lost, _ = [cell.strip() for cell in oracle.split("|")[-6:-1]]
+    assert np.sign(float(gain)) == np.sign(int(won) - int(lost))
+    assert "soft" not in text.split("## Tuned first")[1]
+    assert not (toy_worlds / "work" / "fit").exists()
+    assert (toy_worlds / "work" / "test" / "report.html").is_file()
+
+
 def test_photographs_are_changed_as_the_text_says():
     pixels = np.full((100, 60, 3), 120, np.uint8)
     assert seasons_real.night_tone(pixels).mean() < 40
