@@ -202,11 +202,9 @@ def check(plan: Plan, labellings: tuple[Labelling, ...]) -> Generator[Progress, 
     tuning_paths = yield from _districts(plan, plan.tuning)
     _, rankings = yield from _tune(plan, tuning_paths, labellings)
     plain, semantic = (ranking[0].setting.config() for ranking in rankings.values())
-    name = labellings[0].name
-    gsmc = Variant("gsmc", replace(few_matches(semantic), method="gsmc"), name)
-    methods = (Variant("p3p", plain), Variant("ssmc", semantic, name), gsmc)
+    methods = checked(plain, semantic, labellings[0].name)
     test_paths = yield from _districts(plan, plan.test)
-    test_job = job(plan, test_paths, methods + outside_variants(plain), labellings)
+    test_job = job(plan, test_paths, methods, labellings)
     found = yield from evaluate(test_job, plan.work / "test", plan.workers)
     yield from write_evaluation(plan.work / "test", found, test_job)
     studied = yield from _sensitivity(plan, test_paths, methods, labellings)
@@ -394,6 +392,13 @@ def claimed(methods: Sequence[Variant], labellings: Sequence[Labelling], stages:
     lines |= {"p3p-drive", f"p3p{UNGUIDED}", *(f"{name}/{fine(labellings).name}" for name in with_fine)}
     lines |= {f"{name}/{labellings[0].name}" for name in ("pfsl", START_KNOWN)}
     return tuple(variant for variant in methods if variant.id in lines)
+
+
+def checked(plain: LocalizerConfig, semantic: LocalizerConfig, labels: str) -> tuple[Variant, ...]:
+    """The lines of the checks: other libraries beside plain P3P without what they do not have, and GSMC beside SSMC."""
+    alone, gsmc = Variant("p3p", plain), replace(few_matches(semantic), method="gsmc")
+    lines = (alone, unguided(alone), Variant("ssmc", replace(semantic, method="ssmc"), labels), Variant("gsmc", gsmc, labels))
+    return lines + outside_variants(plain)
 
 
 def unguided(variant: Variant) -> Variant:

@@ -17,6 +17,7 @@ from core.geometry import Camera
 from core.images import write_image
 from core.localizer.affinity import AffinityConfig
 from core.localizer.affinity_fit import Fit
+from core.localizer.matching import MatchConfig
 from core.localizer.pipeline import LocalizerConfig
 from core.records import Progress
 from core.scene.scene import open_scene
@@ -287,6 +288,17 @@ def test_a_quick_run_writes_the_whole_text(toy_worlds, capsys):
     assert "| pfsl | a-100 |" not in text
 
 
+def test_the_checks_compare_like_with_like():
+    plain, semantic = LocalizerConfig(), LocalizerConfig(matching=MatchConfig(ratio=0.95))
+    lines = {variant.name: variant for variant in seasons.checked(plain, semantic, "a-100")}
+    methods = [variant.config.method for variant in lines.values()]
+    assert methods == ["p3p", "p3p", "ssmc", "gsmc", "p3p", "p3p"]
+    assert [name for name, variant in lines.items() if variant.solve is not None] == ["PoseLib", "pycolmap"]
+    assert lines[f"p3p{UNGUIDED}"].config.guided.rounds == 0
+    assert lines["ssmc"].config.matching.ratio == 0.95
+    assert lines["gsmc"].config.matching.ratio == seasons.GSMC_RATIO
+
+
 def test_the_checks_alone_need_no_soft_labels(toy_worlds, capsys):
     out = toy_worlds / "checks.md"
     arguments = ["--work", str(toy_worlds / "work"), "--out", str(out), "--quick", "--lines", "checks", "--kinds", "urban"]
@@ -298,6 +310,7 @@ def test_the_checks_alone_need_no_soft_labels(toy_worlds, capsys):
         "## What gravity and height must be worth",
         "## The lines they are compared with",
     ]
+    assert "| p3p, no guided matches | " in text.split("## Other libraries")[1].split("##")[0]
     assert "| PoseLib | " in text
     assert "| pycolmap | " in text
     assert "| gsmc a-100 | " in text, "the fine network's"
