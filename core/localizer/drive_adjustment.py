@@ -28,20 +28,20 @@ def adjusted(track: Track, looks: Sequence[Look]) -> Track:
     for _ in range(_ROUNDS):
         pairs = [None if look.guided is None else look.guided.judged(pose) for look, pose in zip(looks, poses)]
         normal, gradient, squared = _system(poses, pairs, looks)
-        told = sum(found.evidence for found in pairs if found is not None) - squared / 2
+        told = sum(found.evidence for found in pairs if found is not None) - squared.sum() / 2
         if told > most:
-            best, most = (poses, pairs, normal), told
+            best, most = (poses, pairs, normal, squared), told
         step = -np.linalg.solve(normal, gradient).reshape(-1, 6)
         if not np.isfinite(step).all():
             break
         poses = [changed(pose, error) for pose, error in zip(poses, step)]
-    return _track(track, looks, *best)
+    return _track(looks, *best)
 
 
-def _system(poses: Sequence[Rigid3d], pairs: Sequence[GuidedPairs | None], looks: Sequence[Look]) -> tuple[Array, Array, float]:
-    """Normal matrix (6N, 6N) and gradient (6N,) by all poses' errors, and the sum of squared errors of the odometry."""
+def _system(poses: Sequence[Rigid3d], pairs: Sequence[GuidedPairs | None], looks: Sequence[Look]) -> tuple[Array, Array, Array]:
+    """Normal matrix (6N, 6N) and gradient (6N,) by all poses' errors, and the squared errors (N,) of the odometry to each."""
     count = len(poses)
-    normal, gradient, squared = _HELD * np.eye(6 * count), np.zeros(6 * count), 0.0
+    normal, gradient, squared = _HELD * np.eye(6 * count), np.zeros(6 * count), np.zeros(count)
     for k, (pose, found, look) in enumerate(zip(poses, pairs, looks)):
         own = slice(6 * k, 6 * k + 6)
         if found is not None:
@@ -56,17 +56,18 @@ def _system(poses: Sequence[Rigid3d], pairs: Sequence[GuidedPairs | None], looks
         by_errors = np.hstack([-adjoint(look.step), np.eye(6)])
         normal[both, both] += by_errors.T @ information @ by_errors
         gradient[both] += by_errors.T @ information @ error
-        squared += float(error @ information @ error)
+        squared[k] = error @ information @ error
     return normal, gradient, squared
 
 
 def _track(
-    track: Track, looks: Sequence[Look], poses: Sequence[Rigid3d], pairs: Sequence[GuidedPairs | None], normal: Array
+    looks: Sequence[Look], poses: Sequence[Rigid3d], pairs: Sequence[GuidedPairs | None], normal: Array, squared: Array
 ) -> Track:
+    """The track of adjusted poses; what odometry costs counts against each moment, as where a track is led."""
     covariances = np.linalg.inv(normal)
     moments = []
     for k, (pose, found, look) in enumerate(zip(poses, pairs, looks)):
         own = slice(6 * k, 6 * k + 6)
         evidence = 0.0 if found is None else look.evidence(pose, found)
-        moments.append(Moment(PoseGaussian(pose, covariances[own, own]), evidence, found))
+        moments.append(Moment(PoseGaussian(pose, covariances[own, own]), evidence - squared[k] / 2, found))
     return Track(tuple(moments))
