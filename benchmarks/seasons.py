@@ -30,16 +30,19 @@ from benchmarks.seasons_scenes import AIMS, DIFFICULTIES, FRAME_SPACING_M, TEST_
 from benchmarks.seasons_solvers import poselib_p3p, pycolmap_p3p
 from benchmarks.seasons_table import (
     DRAWN_ALONE,
+    GPS_ERROR_M,
     LAX,
     MAJORITY,
     MATCHES_ALONE,
     ON_THE_ROAD,
+    START_KNOWN,
     STRICT,
     UNGUIDED,
     WEIGHTED,
     Study,
     checks_text,
     seasons_text,
+    sequences_text,
 )
 from core.evaluation.job import Job, Labelling, Variant
 from core.evaluation.results import write_text
@@ -55,16 +58,14 @@ from core.steps import finish
 from core.world.conditions import CONDITIONS
 from core.world.export import REFERENCE_CONDITION
 from core.world.geometry import KINDS
-from fgsn_viewer.cli_values import non_negative_float, parse_size, positive_float, positive_int, seed_number
+from fgsn_viewer.cli_values import angle_deg, non_negative_float, parse_size, positive_float, positive_int, seed_number
 from fgsn_viewer.commands_evaluation import labelling_of, write_evaluation
 
 LABEL_METHODS = ("ssmc", "ssmc-soft", "gsmc", "gsmc-soft", "pfsl")
-LINES = ("claim", "stages", "all", "checks")
+LINES = ("claim", "stages", "all", "checks", "sequences")
 GRAVITY_ERRORS_DEG, HEIGHT_ERRORS_M = (0.0, 1.0, 2.0, 5.0), (0.0, 0.3, 1.0)
 HARDNESS = (0.6, 0.8, 1.0, 1.2)
 """Times the difficulty of each kind: what --study-difficulty tries on the tuning worlds, to choose how hard it shall be."""
-GPS_ERROR_M = 4.0
-START_KNOWN = f"pfsl, start known to {GPS_ERROR_M:g} m"
 GSMC_RATIO = 0.9
 
 
@@ -76,7 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(finish(study_difficulty(plan), show))
         return 0
     labellings = tuple(labelling_of(weights) for weights in options.weights)
-    do, text = (check, checks_text) if plan.lines == "checks" else (run, seasons_text)
+    alone = {"checks": (check, checks_text), "sequences": (follow, sequences_text)}
+    do, text = alone.get(plan.lines, (run, seasons_text))
     study = finish(do(plan, labellings), show)
     command = " ".join(["python3 dev.py bench-seasons", *(sys.argv[1:] if arguments is None else arguments)])
     write_text(options.out, text(study, command, machine()))
@@ -109,8 +111,9 @@ def parser() -> argparse.ArgumentParser:
         "--lines",
         default=LINES[0],
         choices=LINES,
-        help="the claim's methods alone, what each stage of soft labels adds too, every study beside it, or only the checks: "
-        "other libraries on the same matches, and how well GSMC must know gravity and height",
+        help="the claim's methods alone, what each stage of soft labels adds too, every study beside it; or only "
+        "the checks: other libraries on the same matches, and how well GSMC must know gravity and height; or only what follows "
+        "drives, with the other methods beside it, all at the program's defaults",
     )
     made.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS)
     made.add_argument("--conditions", nargs="+", default=list(CONDITIONS), choices=CONDITIONS)
@@ -119,6 +122,14 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--spacing", type=positive_float, metavar="M")
     made.add_argument("--lateral", type=non_negative_float, metavar="M")
     made.add_argument("--yaw", type=non_negative_float, metavar="DEG")
+    made.add_argument(
+        "--cameras",
+        type=angle_deg,
+        nargs="+",
+        default=[0.0],
+        metavar="DEG",
+        help="the vehicle's cameras: how far each is turned to the left (default: one that looks ahead)",
+    )
     made.add_argument("--photographs", type=Path, metavar="DIR", help="folder of the photograph sets, each optional")
     made.add_argument("--workers", type=positive_int, default=1)
     made.add_argument("--scheduler", default="", metavar="ADDRESS", help="Dask scheduler")
@@ -160,6 +171,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
         kinds=tuple(options.kinds),
         conditions=conditions,
         size=size,
+        camera_yaws_deg=tuple(options.cameras),
     )
     workers = Workers(options.workers, options.scheduler)
     fewer = queries if options.quick else options.tuning_queries
@@ -211,6 +223,16 @@ def check(plan: Plan, labellings: tuple[Labelling, ...]) -> Generator[Progress, 
     return _study(plan, labellings, started, rankings, found, studied)
 
 
+def follow(plan: Plan, labellings: tuple[Labelling, ...]) -> Generator[Progress, None, Study]:
+    """Only what follows drives, PFSL with and without a known start, beside the methods of single images; nothing is tuned."""
+    started = time.perf_counter()
+    paths = yield from _districts(plan, plan.test)
+    sequences_job = job(plan, paths, followed(labellings), labellings)
+    found = yield from evaluate(sequences_job, plan.work / "test", plan.workers)
+    yield from write_evaluation(plan.work / "test", found, sequences_job)
+    return _study(plan, labellings, started, {}, found, ())
+
+
 def _study(
     plan: Plan,
     labellings: Sequence[Labelling],
@@ -231,7 +253,7 @@ def _study(
         num_labels={labelling.name: labelling.num_labels for labelling in labellings},
         fitted=fitted,
         difficulty=plan.test.difficulty_text,
-        seeds={"tuning": plan.tuning.seeds_text, "test": plan.test.seeds_text},
+        seeds={"tuning": plan.tuning.seeds_text if rankings else "none", "test": plan.test.seeds_text},
         conditions=plan.test.conditions,
         seed=plan.seed,
         notes=(*found.notes, *_without_statistics(labellings)),
@@ -399,6 +421,16 @@ def checked(plain: LocalizerConfig, semantic: LocalizerConfig, labels: str) -> t
     alone, gsmc = Variant("p3p", plain), replace(few_matches(semantic), method="gsmc")
     lines = (alone, unguided(alone), Variant("ssmc", replace(semantic, method="ssmc"), labels), Variant("gsmc", gsmc, labels))
     return lines + outside_variants(plain)
+
+
+def followed(labellings: Sequence[Labelling]) -> tuple[Variant, ...]:
+    """Every method at the program's defaults: of single images and of drives with the fine labels, PFSL with all."""
+    chosen = fine(labellings).name
+    with_fine = [Variant(name, LocalizerConfig(method=name), chosen) for name in ("ssmc", "ssmc-soft", "gsmc", "ssmc-drive")]
+    pfsl = [Variant("pfsl", LocalizerConfig(method="pfsl"), labelling.name) for labelling in labellings]
+    known = [replace(variant, name=START_KNOWN, start_error_m=GPS_ERROR_M) for variant in pfsl]
+    plain = [Variant(name, LocalizerConfig(method=name)) for name in ("p3p", "p3p-drive")]
+    return (*plain, *with_fine, *pfsl, *known)
 
 
 def unguided(variant: Variant) -> Variant:

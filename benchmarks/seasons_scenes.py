@@ -65,7 +65,7 @@ AIMS = {"urban": 65.0, "suburban": 45.0, "park": 27.0}
 class SceneSet:
     """Scenes of one purpose: ``count`` worlds of each kind, from seed ``first_seed`` on; ``difficulties`` by kind.
 
-    Each condition has one drive of ``num_queries`` frames.
+    Each condition has one drive of ``num_queries`` frames, taken by all cameras of ``camera_yaws_deg`` (to the left).
     """
 
     first_seed: int
@@ -76,6 +76,7 @@ class SceneSet:
     kinds: tuple[str, ...] = KINDS
     conditions: tuple[str, ...] = CONDITIONS
     size: tuple[int, int] = (640, 480)
+    camera_yaws_deg: tuple[float, ...] = (0.0,)
 
     def seeds(self, kind: str) -> range:
         """Each kind has a range of seeds of its own."""
@@ -84,7 +85,10 @@ class SceneSet:
 
     @property
     def difficulty_text(self) -> str:
-        return "; ".join(f"{kind}: {self.difficulties[kind].text}" for kind in self.kinds)
+        kinds = "; ".join(f"{kind}: {self.difficulties[kind].text}" for kind in self.kinds)
+        if self.camera_yaws_deg == (0.0,):
+            return kinds
+        return f"{kinds}; cameras turned to the left by {' and '.join(f'{yaw:g}' for yaw in self.camera_yaws_deg)} deg"
 
     @property
     def seeds_text(self) -> str:
@@ -106,6 +110,8 @@ def write_scenes(scenes: SceneSet, folder: Path) -> Generator[Progress, None, tu
 
 def _name(scenes: SceneSet, kind: str) -> str:
     about = [asdict(scenes.difficulties[kind]), scenes.num_queries, scenes.frame_spacing_m, scenes.conditions, scenes.size]
+    if scenes.camera_yaws_deg != (0.0,):
+        about.append(scenes.camera_yaws_deg)
     return digest(about)[:8]
 
 
@@ -127,4 +133,5 @@ def _write(scenes: SceneSet, kind: str, seed: int, path: Path) -> Generator[Prog
         query_yaw_deg=far.yaw_deg,
         query_spacing_m=scenes.frame_spacing_m,
         map_ratio=far.map_ratio,
+        camera_yaws_deg=scenes.camera_yaws_deg,
     )

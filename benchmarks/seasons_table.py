@@ -25,6 +25,8 @@ MAJORITY = "ssmc-soft, majority's labels"
 DRAWN_ALONE, MATCHES_ALONE = "ssmc-soft, drawn alone", "ssmc-soft, matches alone"
 UNGUIDED = ", no guided matches"
 ON_THE_ROAD = ", on the road"
+GPS_ERROR_M = 4.0
+START_KNOWN = f"pfsl, start known to {GPS_ERROR_M:g} m"
 LAX = ", no ratio test"
 _NUM_RIGHT = (0, 5, 10, 20, 40)
 _SENSITIVITY = "gsmc, oracle"
@@ -83,6 +85,19 @@ def checks_text(study: Study, command: str, machine: str) -> str:
         "The lines they are compared with": f"{_main(changed, study.num_labels)}\n\n{_claims(rows, study.num_labels)}",
     }
     return _text("Localization across seasons: checks beside the claim", study, command, machine, sections)
+
+
+def sequences_text(study: Study, command: str, machine: str) -> str:
+    """The text of drives at the program's defaults, in Markdown."""
+    rows = [row for row in study.rows if row.has_truth]
+    pooled = rows_by_kind(rows)
+    changed = [row for row in pooled if row.condition == CHANGED]
+    sections = {
+        "Changed conditions": f"{_main(changed, study.num_labels)}\n\n{_about_lines()}",
+        "Who wins, on the same queries": _claims(rows, study.num_labels),
+        "By condition, at (0.5 m, 5°)": _by_condition(pooled, study),
+    }
+    return _text("Localization across seasons: drives at the program's defaults", study, command, machine, sections)
 
 
 def _text(title: str, study: Study, command: str, machine: str, sections: Mapping[str, str]) -> str:
@@ -229,6 +244,8 @@ def claims(num_labels: Mapping[str, int]) -> list[tuple[str, str]]:
     pairs += [(f"gsmc-soft {fine}", f"ssmc-soft {fine}")]
     drive = f"ssmc-drive {fine}"
     pairs += [("p3p", "p3p-drive"), ("p3p-drive", drive), (f"ssmc-soft {fine}", drive)]
+    pairs += [(f"{other} {fine}", f"{START_KNOWN} {fine}") for other in ("gsmc", "ssmc-soft")]
+    pairs += [("p3p", f"{START_KNOWN} {fine}"), (f"{START_KNOWN} {fine}", drive)]
     pairs += [(f"ssmc-soft {fine}", f"ssmc-drive{ON_THE_ROAD} {fine}"), (f"ssmc-drive{ON_THE_ROAD} {fine}", drive)]
     pairs += [(f"ssmc-soft {fine}", f"ssmc-soft {name}") for name in (coarse, *names[2:])]
     pairs += [(f"p3p, uniform{LAX}", f"ssmc{LAX} {coarse}"), (f"p3p, uniform{LAX}", f"ssmc{LAX} {fine}")]

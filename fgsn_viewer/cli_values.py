@@ -48,6 +48,13 @@ def non_negative_float(text: str) -> float:
     return value
 
 
+def angle_deg(text: str) -> float:
+    value = _finite(text)
+    if value is None or abs(value) > 180:
+        raise argparse.ArgumentTypeError(f"{text!r} is no angle; expected degrees from -180 to 180")
+    return value
+
+
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 

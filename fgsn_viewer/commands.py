@@ -90,6 +90,8 @@ def world(options: argparse.Namespace) -> int:
         spacing_m=options.spacing,
         query_lateral_m=options.lateral,
         query_yaw_deg=options.yaw,
+        query_spacing_m=options.frame_spacing,
+        camera_yaws_deg=options.cameras,
         start_query=options.start_query,
     )
     scene = drain(steps, options)

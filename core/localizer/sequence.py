@@ -129,6 +129,8 @@ def localize_sequence(
 
 ELSEWHERE_M = 8.0
 """Farther than this from the track is another place."""
+ONE_VEHICLE_M = 1.0
+"""Cameras of one vehicle are no farther apart."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -238,13 +240,18 @@ class Tracker:
             qvec, centers = pose_arrays([prior.cam_from_world])
             position_m = prior.position_error_m or position_m
         elif prior is not None and prior.position is not None:
-            centers = prior.position[None]
-            qvec = self._map_qvec[nearest_rows(centers, self._map_centers)]
             position_m = prior.position_error_m or position_m
+            qvec = self._map_qvec[self._around(prior.position, position_m)]
+            centers = np.broadcast_to(prior.position, (len(qvec), 3))
         else:
             qvec, centers = self._anywhere(frame)
         qvec, centers = spread(qvec, centers, count, position_m, settings.start_heading_deg, self.mounting.up, self._rng)
         return self._leveled(qvec, centers)
+
+    def _around(self, position: Array, radius_m: float) -> Array:
+        """The mapping cameras within a radius, or about as near as the nearest: those of one vehicle look several ways."""
+        distance = np.linalg.norm(self._map_centers - position, axis=1)
+        return np.flatnonzero(distance <= max(radius_m, float(distance.min()) + ONE_VEHICLE_M))
 
     def _anywhere(self, frame: Frame) -> tuple[Array, Array]:
         """The candidates, half of all, beside every mapping camera: retrieval across seasons may well be wrong."""

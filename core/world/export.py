@@ -54,6 +54,7 @@ class _Shot:
     condition: str
     traversal_seed: int
     is_query: bool
+    camera_yaw_deg: float = 0.0
 
 
 def write_scene(
@@ -76,6 +77,7 @@ def write_scene(
     query_spacing_m: float | None = None,
     start_query: str = "",
     map_ratio: float = _MAP_CONFIG.ratio,
+    camera_yaws_deg: Sequence[float] = (0.0,),
 ) -> Generator[Progress, None, Scene]:
     """Render a world and write a scene to ``out``, which must not hold anything yet; return it opened.
 
@@ -86,18 +88,20 @@ def write_scene(
     queries stand beside their lane and turn by the standard deviations ``query_lateral_m``, ``query_yaw_deg``: spread over
     the street, each by its own, or, with ``query_spacing_m``, as consecutive frames so far apart, each drive by its own.
     ``start_query`` names the image that the window shows first. ``map_ratio`` is MapConfig.ratio: a laxer one gives a
-    denser map, whose wrong points the true depth tells.
+    denser map, whose wrong points the true depth tells. ``camera_yaws_deg``: the vehicle's cameras, and how far each is turned
+    to the left; of several all take every image, which is named after its camera (``snow/0000_c1.jpg``), as in CMU Seasons.
     The same arguments write the same images and map. Nothing is left when the generator is closed early.
     Raises InputError.
     """
     out = Path(out)
-    _check(kind, conditions, num_reference, num_queries, size, out)
+    _check(kind, conditions, num_reference, num_queries, size, camera_yaws_deg, out)
     yield Progress(f"Building the {kind} world {seed}", 0.0)
     world = build_world(kind, seed)
     camera = Camera.pinhole(*size, _FOCAL_PER_WIDTH * size[0])
     off_lane = {"lateral_m": query_lateral_m, "yaw_deg": query_yaw_deg}
     chosen = tuple(dict.fromkeys(conditions))
     shots = _shots(world, chosen, num_reference, num_queries, spacing_m, query_spacing_m, off_lane)
+    shots = [taken for shot in shots for taken in _by_cameras(shot, camera_yaws_deg)]
     with whole_folder(out, last=SCENE_FILE) as folder:
         yield from _render_all(Renderer(world), shots, camera, folder, truth, seed if pairs else None)
         references = [shot for shot in shots if not shot.is_query]
@@ -114,7 +118,13 @@ def write_scene(
 
 
 def _check(
-    kind: str, conditions: Sequence[str], num_reference: int, num_queries: int, size: tuple[int, int], out: Path
+    kind: str,
+    conditions: Sequence[str],
+    num_reference: int,
+    num_queries: int,
+    size: tuple[int, int],
+    camera_yaws_deg: Sequence[float],
+    out: Path,
 ) -> None:
     """Raise the InputError for what cannot be made, before any work."""
     if kind not in KINDS:
@@ -126,6 +136,8 @@ def _check(
         raise InputError(f"got {num_reference} reference images and {num_queries} queries, expected at least 2 and 0")
     if min(size) < 64 or max(size) > 8192:
         raise InputError(f"image size is {size[0]} x {size[1]}, expected 64 to 8192 px a side")
+    if not camera_yaws_deg or len(set(camera_yaws_deg)) < len(camera_yaws_deg):
+        raise InputError(f"cameras turned by {list(camera_yaws_deg)} degrees, expected one or more, each by its own")
     if out.is_dir() and any(out.iterdir()):
         raise InputError(f"{out}: the folder is not empty, expected a new or an empty one")
     check_writable(out)
@@ -158,6 +170,23 @@ def _shots(
         first = num_reference if condition == REFERENCE_CONDITION else 0
         shots += [_Shot(f"{condition}/{first + k:04d}.jpg", pose, condition, drive, True) for k, pose in enumerate(poses)]
     return shots
+
+
+def _by_cameras(shot: _Shot, yaws_deg: Sequence[float]) -> list[_Shot]:
+    """What each camera of the vehicle takes where one that looks ahead would take ``shot``."""
+    taken = []
+    for number, yaw_deg in enumerate(yaws_deg):
+        name = shot.name.replace(".jpg", f"_c{number}.jpg") if len(yaws_deg) > 1 else shot.name
+        taken.append(replace(shot, name=name, cam_from_world=_turned(shot.cam_from_world, yaw_deg), camera_yaw_deg=yaw_deg))
+    return taken
+
+
+def _turned(pose: Rigid3d, left_deg: float) -> Rigid3d:
+    """A camera turned to the left where it stands, around its own vertical axis."""
+    if left_deg == 0:
+        return pose
+    c, s = np.cos(np.radians(left_deg)), np.sin(np.radians(left_deg))
+    return Rigid3d.from_rotation([[c, 0, s], [0, 1, 0], [-s, 0, c]], np.zeros(3)) @ pose
 
 
 _DEPTH = ".depth"  # what the references' renderings hold besides colour, while the scene is written
@@ -200,7 +229,8 @@ def _write_truth(folder: Path, name: str, rendering: Rendering) -> None:
 def _write_pairs(
     query: _Shot, rendering: Rendering, references: Sequence[_Shot], files: dict[str, Path], folder: Path, seed: int
 ) -> list[Path]:
-    """Write the correspondences of a query with the references nearest to it; return the files."""
+    """Write the correspondences of a query with the references nearest to it of its own camera; return the files."""
+    references = [shot for shot in references if shot.camera_yaw_deg == query.camera_yaw_deg]
     distance = [np.linalg.norm(shot.cam_from_world.center() - query.cam_from_world.center()) for shot in references]
     written = []
     for k in np.argsort(distance, kind="stable")[:_REFERENCES_PER_QUERY]:
