@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from evaluation_toys import StripeLabels, write_toy_scene
 
-from benchmarks import seasons, seasons_real
+from benchmarks import seasons, seasons_real, seasons_scenes
 from benchmarks import seasons_tuning as tuning
 from benchmarks.seasons_fit import BY_DESCRIPTORS, Fitted, best_tempering, tempering_name
 from benchmarks.seasons_scenes import AIMS, DIFFICULTIES, TEST_SEED, TUNING_SEED, Difficulty, SceneSet
@@ -161,6 +161,19 @@ def test_each_kind_has_a_difficulty_of_its_own_that_options_replace():
     assert Difficulty().times(0.5) == Difficulty(spacing_m=1.25, lateral_m=1.0, yaw_deg=12.0)
 
 
+def test_worlds_of_several_cameras_are_others_and_say_so():
+    def scenes(*more):
+        return seasons.plan_of(seasons.parser().parse_args(["--work", "somewhere", *more])).test
+
+    one, two = scenes(), scenes("--cameras", "45", "-45")
+    assert one == scenes("--cameras", "0")
+    assert two.camera_yaws_deg == (45, -45)
+    assert seasons_scenes._name(one, "urban") != seasons_scenes._name(two, "urban")
+    assert two.difficulty_text.endswith("; cameras turned to the left by 45 and -45 deg")
+    with pytest.raises(SystemExit):
+        scenes("--cameras", "left")
+
+
 def test_fewer_frames_to_tune_on_see_as_much_of_the_street():
     options = ["--work", "somewhere", "--queries", "12", "--tuning-queries", "4"]
     plan = seasons.plan_of(seasons.parser().parse_args(options))
@@ -286,6 +299,23 @@ def test_a_quick_run_writes_the_whole_text(toy_worlds, capsys):
     ]
     assert "| pfsl, start known to 4 m | a-19 |" in text
     assert "| pfsl | a-100 |" not in text
+
+
+def test_drives_alone_are_at_the_programs_defaults(toy_worlds, capsys):
+    out = toy_worlds / "drives.md"
+    arguments = ["--work", str(toy_worlds / "work"), "--out", str(out), "--quick", "--lines", "sequences", "--kinds", "urban"]
+    assert seasons.main([*arguments, "--weights", "a-19", "a-100"]) == 0
+    text = out.read_text(encoding="utf-8")
+    assert "tuning: none" in text
+    assert [line for line in text.splitlines() if line.startswith("## ")] == [
+        "## Changed conditions",
+        "## Who wins, on the same queries",
+        "## By condition, at (0.5 m, 5°)",
+    ]
+    for line in ("| pfsl | a-19 |", "| pfsl, start known to 4 m | a-100 |", "| ssmc-drive | a-100 |", "| p3p-drive |  |"):
+        assert line in text
+    assert "| gsmc a-100 → pfsl, start known to 4 m a-100 | urban |" in text
+    assert not (toy_worlds / "work" / "tuning").exists()
 
 
 def test_the_checks_compare_like_with_like():

@@ -101,6 +101,16 @@ def test_without_statistics_or_prior_the_place_is_found_among_all_mapping_camera
     assert errors_m(result)[-1] < 0.5
 
 
+def test_a_known_position_says_nothing_of_which_of_a_vehicles_cameras_it_is(scene_map):
+    """The mapping image nearest to the prior is of a camera that looked to the side."""
+    frames = frames_of(drive(5, 2.0, 12.0))
+    prior = frames[0].query.prior
+    aside = replace(scene_map.images[0], name="ref/aside.png", cam_from_world=looking(prior.position, np.pi / 2))
+    steps, result = steps_of(frames, replace(scene_map, images=(*scene_map.images, aside)), toy_statistics(0.7))
+    assert errors_m(result)[-1] < 0.4
+    assert not steps[-1].lost
+
+
 def test_candidates_of_retrieval_are_where_the_search_begins(scene_map):
     poses = drive(2, 2.0, 30.0)
     frames = frames_of(poses)

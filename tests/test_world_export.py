@@ -128,6 +128,23 @@ def test_with_a_spacing_the_queries_of_a_condition_are_consecutive_frames_of_one
         np.testing.assert_allclose(np.linalg.norm(np.diff(centers, axis=0), axis=1), 1.5, atol=0.3)
 
 
+def test_the_cameras_of_a_vehicle_take_every_image_from_one_place(tmp_path):
+    out = tmp_path / "out"
+    scene = finish(write_scene("urban", 3, ("snow",), 6, 1, SIZE, out, camera_yaws_deg=(45, -45), spacing_m=1.0))
+    ahead = finish(write_scene("urban", 3, ("snow",), 6, 1, SIZE, tmp_path / "ahead", pairs=False, spacing_m=1.0))
+    left, right = (image.cam_from_world for image in scene.queries)
+    assert [image.name for image in scene.queries] == ["snow/0000_c0.jpg", "snow/0000_c1.jpg"]
+    assert len(scene.reference) == 12
+    between = ahead.queries[0].cam_from_world
+    for pose, side in ((left, -1), (right, 1)):
+        np.testing.assert_allclose(pose.center(), between.center(), atol=1e-9)
+        seen = between.R @ pose.R[2]  # where it looks, as the camera that looks ahead sees it: x is to the right
+        np.testing.assert_allclose(seen, [side * np.sqrt(0.5), 0, np.sqrt(0.5)], atol=1e-9)
+    pairs = [read_correspondences(path) for path in sorted((out / "correspondences").glob("*.mat"))]
+    assert len(pairs) == 4
+    assert {path.stem[-2:] for path in (out / "correspondences").glob("*_c0_snow*")} == {"c0"}, "of one camera"
+
+
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
@@ -136,6 +153,8 @@ def test_with_a_spacing_the_queries_of_a_condition_are_consecutive_frames_of_one
         ({"num_reference": 1}, "got 1 reference images"),
         ({"num_queries": -1}, "-1 queries"),
         ({"size": (320, 2)}, "image size is 320 x 2"),
+        ({"camera_yaws_deg": ()}, "expected one or more"),
+        ({"camera_yaws_deg": (45, 45)}, "each by its own"),
     ],
 )
 def test_what_cannot_be_made_is_one_sentence_before_any_work(tmp_path, changed, says):
