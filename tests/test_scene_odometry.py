@@ -1,10 +1,12 @@
 """Measured odometry on disk: motion frame by frame, trajectories by time, and how a sequence takes them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sequence_toys import drive, query_of
 
-from core.errors import SceneError
+from core.errors import InputError, SceneError
 from core.evaluation.motion import motion_of
 from core.geometry import Rigid3d, rotation_angle_deg
 from core.records import ImageData, Scene
@@ -187,3 +189,11 @@ def test_a_scene_file_names_its_odometry(tmp_path):
     text = 'format = "fgsn-scene"\nversion = 1\nreference_condition = "sun"\nodometry = "drive/odometry.txt"\n'
     (tmp_path / "scene.toml").write_text(text)
     assert open_scene(tmp_path).odometry_path == tmp_path / "drive/odometry.txt"
+
+
+def test_a_trajectory_of_one_camera_is_refused_for_queries_of_two(tmp_path):
+    path = tum(tmp_path / "tum.txt", 10.0 + np.arange(5), POSES)
+    queries = timed(QUERIES)
+    queries[2] = replace(queries[2], timestamp_s=queries[1].timestamp_s + 0.0002)
+    with pytest.raises(InputError, match=r"tum\.txt: tells how one camera moved, but .*0001.* and .*0002.* at the same time"):
+        motion_of(scene_of(queries, path), queries, "auto", 0)

@@ -11,11 +11,12 @@ from core.errors import InputError
 from core.geometry import Rigid3d
 from core.localizer.frames import in_order, simulated_odometry
 from core.records import ImageData, Scene
-from core.scene.odometry import Odometry, OdometryStep, read_odometry
+from core.scene.odometry import Odometry, OdometryStep, Trajectory, read_odometry
 from core.sequences import OdometryNoise
 
 KINDS = ("auto", "simulated", "none")
 NOISE = OdometryNoise()
+_ONE_MOMENT_S = 1e-3  # no camera takes two images in it
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,7 +37,7 @@ def motion_of(scene: Scene, queries: Sequence[ImageData], kind: str, seed: int, 
     simulated.
 
     ``noise`` is that of the simulation, and of files that do not say how far they err. Raises InputError for a file that
-    cannot be read or knows none of several queries.
+    cannot be read or knows none of several queries, and for a trajectory where several cameras took the queries.
     """
     path = odometry_file(scene, kind)
     if path is not None:
@@ -58,6 +59,8 @@ def odometry_file(scene: Scene, kind: str) -> Path | None:
 
 def _measured(odometry: Odometry, path: Path, queries: Sequence[ImageData], noise: OdometryNoise) -> Motion:
     order = odometry.ordered(queries) or in_order(queries)
+    if isinstance(odometry, Trajectory):
+        _require_one_camera(order, path)
     found: list[OdometryStep | None] = [None, *(odometry.between(before, now) for before, now in pairwise(order))]
     steps = tuple(None if step is None else step.cam_now_from_cam_before for step in found[: len(order)])
     if len(order) > 1 and not any(step is not None for step in steps):
@@ -67,6 +70,17 @@ def _measured(odometry: Odometry, path: Path, queries: Sequence[ImageData], nois
         )
     noises = tuple(noise if step is None or step.noise is None else step.noise for step in found[: len(order)])
     return Motion(order, steps, noises, f"{_known(steps)} read from {path.name}")
+
+
+def _require_one_camera(queries: Sequence[ImageData], path: Path) -> None:
+    """Raise InputError where two queries are of one moment: a trajectory does not know how cameras of one vehicle stand."""
+    for before, now in pairwise(queries):
+        times = before.timestamp_s, now.timestamp_s
+        if None not in times and times[1] - times[0] < _ONE_MOMENT_S:
+            raise InputError(
+                f"{path}: tells how one camera moved, but {before.name!r} and {now.name!r} were taken at the same time, so by "
+                "two; expected queries of one camera, or motion by names, from each image to the next"
+            )
 
 
 def _known(steps: Sequence[Rigid3d | None]) -> str:
