@@ -195,5 +195,5 @@ def test_a_trajectory_of_one_camera_is_refused_for_queries_of_two(tmp_path):
     path = tum(tmp_path / "tum.txt", 10.0 + np.arange(5), POSES)
     queries = timed(QUERIES)
     queries[2] = replace(queries[2], timestamp_s=queries[1].timestamp_s + 0.0002)
-    with pytest.raises(InputError, match=r"tum\.txt: tells how one camera moved, but .*001.png. and .*002.png. were taken at the same time"):
+    with pytest.raises(InputError, match=r"tum\.txt: tells how one camera moved, but .*001.png. and .*002.png. were taken at"):
         motion_of(scene_of(queries, path), queries, "auto", 0)
