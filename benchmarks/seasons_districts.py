@@ -41,7 +41,7 @@ def write_districts(paths: Sequence[Path], folder: Path) -> Generator[Progress, 
         yield Progress(f"Joining district {number}", number / max(1, len(by_kind[0])))
         name = digest([path.name for path in members])[:8]
         moved = [_moved(scenes[path], k) for k, path in enumerate(members)]
-        joined = joined_map([scene.map for scene in moved]) if len(members) > 1 else moved[0].map
+        joined = joined_map([scene.map for scene in moved])
         for path, scene in zip(members, moved):
             made[path] = folder / f"{path.name}-in-{name}"
             if not (made[path] / SCENE_FILE).is_file():

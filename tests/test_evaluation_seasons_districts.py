@@ -34,6 +34,14 @@ def test_points_still_project_where_they_were_seen(tmp_path):
     assert scene_map.visibility is not None
 
 
+def test_a_street_alone_is_a_district_that_knows_from_where_its_points_were_seen(tmp_path):
+    street = write_toy_scene(tmp_path / "urban", name="urban 1")
+    (path,) = finish(write_districts([street], tmp_path / "districts"))
+    own, alone = open_scene(path).map, open_scene(street).map
+    np.testing.assert_allclose(own.points3D, alone.points3D)
+    np.testing.assert_allclose(own.visibility.max_distance, alone.visibility.max_distance)
+
+
 def test_what_is_there_is_kept(tmp_path):
     streets = [write_toy_scene(tmp_path / "urban", name="urban 1")]
     (path,) = finish(write_districts(streets, tmp_path / "districts"))
