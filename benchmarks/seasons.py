@@ -16,7 +16,6 @@ import sys
 import time
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +23,23 @@ import torch
 
 from benchmarks import seasons_tuning as tuning
 from benchmarks.seasons_districts import write_districts
-from benchmarks.seasons_fit import BY_DESCRIPTORS, Fitted, best_tempering, fits_of, tempering_variants
+from benchmarks.seasons_fit import Fitted, best_tempering, fits_of, tempering_variants
+from benchmarks.seasons_lines import (
+    checked,
+    claimed,
+    few_matches,
+    fine,
+    followed,
+    lax_variants,
+    method_variants,
+    outside_variants,
+    sensitivity_variants,
+)
 from benchmarks.seasons_real import write_real_scenes
 from benchmarks.seasons_scenes import AIMS, DIFFICULTIES, FRAME_SPACING_M, TEST_SEED, TUNING_SEED, SceneSet, write_scenes
-from benchmarks.seasons_solvers import poselib_p3p, pycolmap_p3p
 from benchmarks.seasons_table import (
     DRAWN_ALONE,
-    GPS_ERROR_M,
-    LAX,
-    MAJORITY,
     MATCHES_ALONE,
-    ON_THE_ROAD,
-    START_KNOWN,
-    STRICT,
-    UNGUIDED,
     WEIGHTED,
     Study,
     checks_text,
@@ -49,7 +51,6 @@ from core.evaluation.results import write_text
 from core.evaluation.rows import QueryRow
 from core.evaluation.runner import Evaluation, Workers, evaluate
 from core.evaluation.summary import CHANGED, rows_by_kind, table_text
-from core.localizer.gravity import PriorConfig
 from core.localizer.gsmc import GsmcConfig
 from core.localizer.matching import MatchConfig
 from core.localizer.pipeline import LocalizerConfig
@@ -58,15 +59,12 @@ from core.steps import finish
 from core.world.conditions import CONDITIONS
 from core.world.export import REFERENCE_CONDITION
 from core.world.geometry import KINDS
-from fgsn_viewer.cli_values import angle_deg, non_negative_float, parse_size, positive_float, positive_int, seed_number
+from fgsn_viewer.cli_values import add_cameras, non_negative_float, parse_size, positive_float, positive_int, seed_number
 from fgsn_viewer.commands_evaluation import labelling_of, write_evaluation
 
-LABEL_METHODS = ("ssmc", "ssmc-soft", "gsmc", "gsmc-soft", "pfsl")
 LINES = ("claim", "stages", "all", "checks", "sequences")
-GRAVITY_ERRORS_DEG, HEIGHT_ERRORS_M = (0.0, 1.0, 2.0, 5.0), (0.0, 0.3, 1.0)
 HARDNESS = (0.6, 0.8, 1.0, 1.2)
 """Times the difficulty of each kind: what --study-difficulty tries on the tuning worlds, to choose how hard it shall be."""
-GSMC_RATIO = 0.9
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -122,14 +120,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--spacing", type=positive_float, metavar="M")
     made.add_argument("--lateral", type=non_negative_float, metavar="M")
     made.add_argument("--yaw", type=non_negative_float, metavar="DEG")
-    made.add_argument(
-        "--cameras",
-        type=angle_deg,
-        nargs="+",
-        default=[0.0],
-        metavar="DEG",
-        help="the vehicle's cameras: how far each is turned to the left (default: one that looks ahead)",
-    )
+    add_cameras(made)
     made.add_argument("--photographs", type=Path, metavar="DIR", help="folder of the photograph sets, each optional")
     made.add_argument("--workers", type=positive_int, default=1)
     made.add_argument("--scheduler", default="", metavar="ADDRESS", help="Dask scheduler")
@@ -194,14 +185,11 @@ def run(plan: Plan, labellings: tuple[Labelling, ...]) -> Generator[Progress, No
     rankings |= {f"ssmc-soft {name}" if name else WEIGHTED: ranking for name, ranking in drawn.items()}
     soft = {n: tuning.drawn_config(r[0].setting, fitted.fits[n].config, n) for n, r in drawn.items()}
     stages = {} if plan.lines == "claim" else soft_stages(drawn, fitted, fine(labellings).name)
-    test_paths = yield from _districts(plan, plan.test)
     strict = {name: tuning.ranked(tried.rows, plan.quick, name, tuning.PAPER)[0].setting.config("ssmc") for name in names}
     methods = method_variants(plain, semantic, soft, stages, labellings, fitted, strict)
     beside = lax_variants(methods) + outside_variants(plain) if plan.lines == "all" else ()
     methods = methods if plan.lines == "all" else claimed(methods, labellings, plan.lines == "stages")
-    test_job = job(plan, test_paths, methods + beside, labellings)
-    found = yield from evaluate(test_job, plan.work / "test", plan.workers)
-    yield from write_evaluation(plan.work / "test", found, test_job)
+    test_paths, found = yield from _test(plan, methods + beside, labellings)
     studied = () if plan.lines != "all" else (yield from _sensitivity(plan, test_paths, methods, labellings))
     real, notes = yield from _photographs(plan, methods, labellings)
     return _study(plan, labellings, started, rankings, found, studied, fitted, real, notes)
@@ -215,10 +203,7 @@ def check(plan: Plan, labellings: tuple[Labelling, ...]) -> Generator[Progress, 
     _, rankings = yield from _tune(plan, tuning_paths, labellings)
     plain, semantic = (ranking[0].setting.config() for ranking in rankings.values())
     methods = checked(plain, semantic, labellings[0].name)
-    test_paths = yield from _districts(plan, plan.test)
-    test_job = job(plan, test_paths, methods, labellings)
-    found = yield from evaluate(test_job, plan.work / "test", plan.workers)
-    yield from write_evaluation(plan.work / "test", found, test_job)
+    test_paths, found = yield from _test(plan, methods, labellings)
     studied = yield from _sensitivity(plan, test_paths, methods, labellings)
     return _study(plan, labellings, started, rankings, found, studied)
 
@@ -226,11 +211,19 @@ def check(plan: Plan, labellings: tuple[Labelling, ...]) -> Generator[Progress, 
 def follow(plan: Plan, labellings: tuple[Labelling, ...]) -> Generator[Progress, None, Study]:
     """Only what follows drives, PFSL with and without a known start, beside the methods of single images; nothing is tuned."""
     started = time.perf_counter()
-    paths = yield from _districts(plan, plan.test)
-    sequences_job = job(plan, paths, followed(labellings), labellings)
-    found = yield from evaluate(sequences_job, plan.work / "test", plan.workers)
-    yield from write_evaluation(plan.work / "test", found, sequences_job)
+    _, found = yield from _test(plan, followed(labellings), labellings)
     return _study(plan, labellings, started, {}, found, ())
+
+
+def _test(
+    plan: Plan, variants: tuple[Variant, ...], labellings: tuple[Labelling, ...]
+) -> Generator[Progress, None, tuple[tuple[Path, ...], Evaluation]]:
+    """Evaluate on the test worlds and write the report; the scenes, and what was found."""
+    scenes = yield from _districts(plan, plan.test)
+    test_job = job(plan, scenes, variants, labellings)
+    found = yield from evaluate(test_job, plan.work / "test", plan.workers)
+    yield from write_evaluation(plan.work / "test", found, test_job)
+    return scenes, found
 
 
 def _study(
@@ -309,11 +302,6 @@ def soft_stages(drawn: Mapping[str, list[tuning.Tried]], fitted: Fitted, labels:
     return {name: tuning.drawn_config(one.setting, fitted.fits[labels].config, labels) for name, one in best.items()}
 
 
-def fine(labellings: Sequence[Labelling]) -> Labelling:
-    """The network that the claim is about: the second, after a coarse one."""
-    return labellings[min(1, len(labellings) - 1)]
-
-
 def _sensitivity(
     plan: Plan, scenes: tuple[Path, ...], methods: tuple[Variant, ...], labellings: tuple[Labelling, ...]
 ) -> Generator[Progress, None, tuple[QueryRow, ...]]:
@@ -350,124 +338,6 @@ def _photographs(
 
 def job(plan: Plan, scenes: tuple[Path, ...], variants: tuple[Variant, ...], labellings: tuple[Labelling, ...]) -> Job:
     return Job(scenes, variants, labellings, plan.work / "labels", plan.seed)
-
-
-def method_variants(
-    plain: LocalizerConfig,
-    semantic: Mapping[str, LocalizerConfig],
-    soft: Mapping[str, LocalizerConfig],
-    stages: Mapping[str, LocalizerConfig],
-    labellings: Sequence[Labelling],
-    fitted: Fitted,
-    strict: Mapping[str, LocalizerConfig],
-) -> tuple[Variant, ...]:
-    """Plain P3P as tuned, and every method with every network as SSMC and the soft labels were tuned and fitted.
-
-    ``WEIGHTED`` draws by descriptors in the same RANSAC as the methods that draw by labels too: only what they find beyond
-    it is owed to labels. ``stages``: soft labels that go less far. ``MAJORITY`` knows one label a point, as the paper does.
-    ``strict``: the best settings of SSMC that drop as the paper does. GSMC takes a second a query: it runs with the fine
-    network alone, hard on matches of the usual ratio, soft on those of the other soft methods. Sequences begin without being
-    told where, and also where a GPS-like position puts them.
-    """
-    chosen, same = fine(labellings).name, replace(semantic[fine(labellings).name], method=plain.method)
-    made = [Variant("p3p", plain)]
-    if same.matching != plain.matching or same.ransac != plain.ransac:
-        made.append(Variant("p3p, set as SSMC", same))
-    made.append(Variant(WEIGHTED, soft[BY_DESCRIPTORS]))
-    made += [Variant(STRICT, strict[labelling.name], labelling.name) for labelling in labellings]
-    for method, labelling in product(LABEL_METHODS, labellings):
-        config = replace(fitted.config(semantic[labelling.name], labelling.name), method=method)
-        if method == "ssmc-soft":
-            made.append(Variant(method, soft[labelling.name], labelling.name))
-        elif not method.startswith("gsmc"):
-            made.append(Variant(method, config, labelling.name))
-        elif labelling.name == chosen:
-            own = few_matches(config) if method == "gsmc" else replace(soft[chosen], gsmc=config.gsmc, method=method)
-            made.append(Variant(method, own, chosen))
-    one_label = replace(soft[chosen], affinity=replace(soft[chosen].affinity, views=False))
-    made += [Variant(name, config, chosen) for name, config in stages.items()]
-    made.append(Variant(MAJORITY, one_label, chosen))
-    made += [unguided(Variant("p3p", plain)), unguided(Variant("ssmc-soft", soft[chosen], chosen))]
-    made += [replace(variant, name=START_KNOWN, start_error_m=GPS_ERROR_M) for variant in made if variant.is_sequence]
-    return tuple(made) + drive_variants(soft, chosen)
-
-
-def drive_variants(soft: Mapping[str, LocalizerConfig], labels: str) -> tuple[Variant, ...]:
-    """Drives by the poses that descriptors alone give, and by soft labels; these too as they are known on the road."""
-    by_descriptors = replace(soft[BY_DESCRIPTORS], method="p3p-drive")
-    by_labels = replace(soft[labels], method="ssmc-drive")
-    causal = replace(by_labels, drive=replace(by_labels.drive, causal=True))
-    return (
-        Variant("p3p-drive", by_descriptors),
-        Variant("ssmc-drive", by_labels, labels),
-        Variant(f"ssmc-drive{ON_THE_ROAD}", causal, labels),
-    )
-
-
-def claimed(methods: Sequence[Variant], labellings: Sequence[Labelling], stages: bool = False) -> tuple[Variant, ...]:
-    """What the claim puts in order: P3P, SSMC and its soft form with all labels, both kinds of GSMC with the fine ones, and
-    sequences with the coarse ones, which place a camera best. ``stages``: soft labels that go less far, too.
-    """
-    lines = {"p3p", WEIGHTED, *(f"{name}/{labelling.name}" for name in ("ssmc", "ssmc-soft") for labelling in labellings)}
-    with_fine = ["gsmc", "gsmc-soft", f"ssmc-soft{UNGUIDED}", *([DRAWN_ALONE, MATCHES_ALONE, MAJORITY] if stages else [])]
-    with_fine += ["ssmc-drive", f"ssmc-drive{ON_THE_ROAD}"]
-    lines |= {"p3p-drive", f"p3p{UNGUIDED}", *(f"{name}/{fine(labellings).name}" for name in with_fine)}
-    lines |= {f"{name}/{labellings[0].name}" for name in ("pfsl", START_KNOWN)}
-    return tuple(variant for variant in methods if variant.id in lines)
-
-
-def checked(plain: LocalizerConfig, semantic: LocalizerConfig, labels: str) -> tuple[Variant, ...]:
-    """The lines of the checks: other libraries beside plain P3P without what they do not have, and GSMC beside SSMC."""
-    alone, gsmc = Variant("p3p", plain), replace(few_matches(semantic), method="gsmc")
-    lines = (alone, unguided(alone), Variant("ssmc", replace(semantic, method="ssmc"), labels), Variant("gsmc", gsmc, labels))
-    return lines + outside_variants(plain)
-
-
-def followed(labellings: Sequence[Labelling]) -> tuple[Variant, ...]:
-    """Every method at the program's defaults: of single images and of drives with the fine labels, PFSL with all."""
-    chosen = fine(labellings).name
-    with_fine = [Variant(name, LocalizerConfig(method=name), chosen) for name in ("ssmc", "ssmc-soft", "gsmc", "ssmc-drive")]
-    pfsl = [Variant("pfsl", LocalizerConfig(method="pfsl"), labelling.name) for labelling in labellings]
-    known = [replace(variant, name=START_KNOWN, start_error_m=GPS_ERROR_M) for variant in pfsl]
-    plain = [Variant(name, LocalizerConfig(method=name)) for name in ("p3p", "p3p-drive")]
-    return (*plain, *with_fine, *pfsl, *known)
-
-
-def unguided(variant: Variant) -> Variant:
-    """The same without looking again for points near where the pose puts them."""
-    config = replace(variant.config, guided=replace(variant.config.guided, rounds=0))
-    return replace(variant, name=variant.name + UNGUIDED, config=config)
-
-
-def lax_variants(methods: Sequence[Variant]) -> tuple[Variant, ...]:
-    """Plain P3P, SSMC and its soft form on every keypoint's nearest point, as where descriptors tell little."""
-    made = []
-    for variant in methods:
-        if variant.name in ("p3p", "ssmc", "ssmc-soft"):
-            config = replace(variant.config, matching=replace(variant.config.matching, ratio=1.0))
-            made.append(replace(variant, name=f"{variant.name}{LAX}", config=config))
-    uniform = replace(made[0].config, ransac=replace(made[0].config.ransac, progressive=False))
-    return (replace(made[0], name=f"p3p, uniform{LAX}", config=uniform), *made)
-
-
-def few_matches(config: LocalizerConfig) -> LocalizerConfig:
-    """GSMC's own matches: no more than the ratio of the literature gives (PAPER 3.2), because each costs milliseconds."""
-    return replace(config, matching=replace(config.matching, ratio=min(config.matching.ratio, GSMC_RATIO)))
-
-
-def sensitivity_variants(gsmc: Variant) -> tuple[Variant, ...]:
-    """GSMC with the true gravity and height made wrong by stated errors, one at a time."""
-    errors = [(deg, 0.0) for deg in GRAVITY_ERRORS_DEG] + [(0.0, metres) for metres in HEIGHT_ERRORS_M if metres]
-    made = []
-    for deg, metres in errors:
-        prior = PriorConfig(source="oracle", gravity_noise_deg=deg, height_noise_m=metres)
-        name = f"gsmc, oracle +- {deg:g} deg, {metres:g} m"
-        made.append(replace(gsmc, name=name, config=replace(gsmc.config, prior=prior)))
-    return tuple(made)
-
-
-def outside_variants(config: LocalizerConfig) -> tuple[Variant, ...]:
-    return Variant("PoseLib", config, solve=poselib_p3p), Variant("pycolmap", config, solve=pycolmap_p3p)
 
 
 def study_difficulty(plan: Plan) -> Generator[Progress, None, str]:

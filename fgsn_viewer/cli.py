@@ -20,7 +20,7 @@ from fgsn_viewer.cli_evaluation import ODOMETRY_HELP, add_evaluation_commands
 from fgsn_viewer.cli_files import add_file_commands
 from fgsn_viewer.cli_settings import CommandParser, add_localizer_settings
 from fgsn_viewer.cli_training import add_training_commands
-from fgsn_viewer.cli_values import angle_deg, non_negative_float, parse_size, positive_float, positive_int, seed_number
+from fgsn_viewer.cli_values import add_cameras, non_negative_float, parse_size, positive_float, positive_int, seed_number
 from fgsn_viewer.cli_weights import add_weights_commands
 from fgsn_viewer.methods import P3P, STYLES
 from resources import DEFAULT_WEIGHTS
@@ -129,14 +129,7 @@ def _add_engine_commands(command) -> None:
         metavar="M",
         help="queries are consecutive frames of a drive, so far apart (default: spread over the street, each by its own)",
     )
-    world.add_argument(
-        "--cameras",
-        type=angle_deg,
-        nargs="+",
-        default=[0.0],
-        metavar="DEG",
-        help="the vehicle's cameras: how far each is turned to the left (default: one that looks ahead)",
-    )
+    add_cameras(world)
     world.add_argument("--start-query", default="", metavar="NAME", help="the query that the window shows first")
     world.add_argument("--no-truth", action="store_true", help="leave out depth, classes and correspondences")
     world.add_argument("--weights", default=DEFAULT_WEIGHTS, help="network that labels the map (default: %(default)s)")

@@ -55,6 +55,18 @@ def angle_deg(text: str) -> float:
     return value
 
 
+def add_cameras(command: argparse.ArgumentParser) -> None:
+    """Add --cameras, which worlds are rendered with."""
+    command.add_argument(
+        "--cameras",
+        type=angle_deg,
+        nargs="+",
+        default=[0.0],
+        metavar="DEG",
+        help="the vehicle's cameras: how far each is turned to the left (default: one that looks ahead)",
+    )
+
+
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 

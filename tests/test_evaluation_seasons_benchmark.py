@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from evaluation_toys import StripeLabels, write_toy_scene
 
-from benchmarks import seasons, seasons_real, seasons_scenes
+from benchmarks import seasons, seasons_lines, seasons_real, seasons_scenes
 from benchmarks import seasons_tuning as tuning
 from benchmarks.seasons_fit import BY_DESCRIPTORS, Fitted, best_tempering, tempering_name
 from benchmarks.seasons_scenes import AIMS, DIFFICULTIES, TEST_SEED, TUNING_SEED, Difficulty, SceneSet
@@ -112,20 +112,20 @@ def test_plain_p3p_is_also_measured_as_the_others_are_set(tmp_path):
     loose, strict = (tuning.Setting(ratio, 8.0, 4, True).config for ratio in (0.95, 0.8))
     paper = {"a": loose("ssmc")}
     soft = soft_configs(0.9)
-    made = seasons.method_variants(strict(), {"a": loose("ssmc")}, soft, {}, [labelling], FITTED, paper)
+    made = seasons_lines.method_variants(strict(), {"a": loose("ssmc")}, soft, {}, [labelling], FITTED, paper)
     drawn = "p3p, drawn by descriptors"
     assert [one.id for one in made[:5]] == ["p3p", "p3p, set as SSMC", drawn, f"{STRICT}/a", "ssmc/a"]
     assert [variant.config.method for variant in made[:4]] == ["p3p", "p3p", "p3p", "ssmc"]
     assert [variant.config.matching.ratio for variant in made[:4]] == [0.8, 0.95, 0.9, 0.95]
     assert [variant.config.affinity.weigh_p3p for variant in made[:4]] == [False, False, True, False]
-    assert seasons.method_variants(strict(), {"a": strict("ssmc")}, soft, {}, [labelling], FITTED, paper)[1].id == drawn
+    assert seasons_lines.method_variants(strict(), {"a": strict("ssmc")}, soft, {}, [labelling], FITTED, paper)[1].id == drawn
 
 
 def test_what_was_fitted_is_what_is_measured(tmp_path):
     labelling = Labelling("a", "stripes", 8, "a", StripeLabels(tmp_path))
     config = {"a": LocalizerConfig()}
     soft = soft_configs(1.0)
-    variants = seasons.method_variants(LocalizerConfig(), config, soft, soft_stages(), [labelling], FITTED, config)
+    variants = seasons_lines.method_variants(LocalizerConfig(), config, soft, soft_stages(), [labelling], FITTED, config)
     made = {variant.name: variant for variant in variants}
     assert made[DRAWN_ALONE].config.affinity == replace(made["ssmc-soft"].config.affinity, evidence=False, verification=0.0)
     one_label = made[MAJORITY].config
@@ -186,10 +186,10 @@ def test_the_claims_lines_are_those_that_it_puts_in_order(tmp_path):
     fitted = Fitted(dict.fromkeys((BY_DESCRIPTORS, *"abc"), _fit()), 0.1, {})
     config = dict.fromkeys("abc", LocalizerConfig())
     soft = dict.fromkeys((BY_DESCRIPTORS, *"abc"), LocalizerConfig())
-    everything = seasons.method_variants(LocalizerConfig(), config, soft, soft_stages("b"), labellings, fitted, config)
+    everything = seasons_lines.method_variants(LocalizerConfig(), config, soft, soft_stages("b"), labellings, fitted, config)
     stages = {f"{name}/b" for name in (DRAWN_ALONE, MATCHES_ALONE, MAJORITY)}
-    with_stages = [variant.id for variant in seasons.claimed(everything, labellings, stages=True)]
-    assert [name for name in with_stages if name not in stages] == [v.id for v in seasons.claimed(everything, labellings)]
+    with_stages = [variant.id for variant in seasons_lines.claimed(everything, labellings, stages=True)]
+    assert [name for name in with_stages if name not in stages] == [v.id for v in seasons_lines.claimed(everything, labellings)]
     assert with_stages == [
         "p3p",
         "p3p, drawn by descriptors",
@@ -231,7 +231,7 @@ def toy_worlds(tmp_path, monkeypatch):
 
     monkeypatch.setattr(seasons, "write_scenes", write_scenes)
     monkeypatch.setattr(seasons, "labelling_of", labelling_of)
-    monkeypatch.setattr(seasons, "LABEL_METHODS", ("ssmc", "ssmc-soft", "gsmc", "pfsl"))
+    monkeypatch.setattr(seasons_lines, "LABEL_METHODS", ("ssmc", "ssmc-soft", "gsmc", "pfsl"))
     return tmp_path
 
 
@@ -320,13 +320,13 @@ def test_drives_alone_are_at_the_programs_defaults(toy_worlds, capsys):
 
 def test_the_checks_compare_like_with_like():
     plain, semantic = LocalizerConfig(), LocalizerConfig(matching=MatchConfig(ratio=0.95))
-    lines = {variant.name: variant for variant in seasons.checked(plain, semantic, "a-100")}
+    lines = {variant.name: variant for variant in seasons_lines.checked(plain, semantic, "a-100")}
     methods = [variant.config.method for variant in lines.values()]
     assert methods == ["p3p", "p3p", "ssmc", "gsmc", "p3p", "p3p"]
     assert [name for name, variant in lines.items() if variant.solve is not None] == ["PoseLib", "pycolmap"]
     assert lines[f"p3p{UNGUIDED}"].config.guided.rounds == 0
     assert lines["ssmc"].config.matching.ratio == 0.95
-    assert lines["gsmc"].config.matching.ratio == seasons.GSMC_RATIO
+    assert lines["gsmc"].config.matching.ratio == seasons_lines.GSMC_RATIO
 
 
 def test_the_checks_alone_need_no_soft_labels(toy_worlds, capsys):
